@@ -1,0 +1,100 @@
+//! What happens during a run, for whoever wants to show it.
+//!
+//! The library prints nothing. It reports [`Event`]s to a [`Reporter`]; the command line draws them, a test
+//! collects them, and `()` ignores them.
+
+use std::time::Duration;
+
+use crate::digest::Sha256Digest;
+
+/// Something that happened.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// AWS is asked about something: a function or a layer version.
+    Asking {
+        /// What is asked about, as the user named it or as an ARN.
+        subject: &'a str,
+    },
+    /// A package's transfer begins.
+    DownloadStarted {
+        /// The function or layer version.
+        subject: &'a str,
+        /// `CodeSize`, in bytes.
+        size: u64,
+    },
+    /// So much of the package is on disk.
+    Downloaded {
+        /// Bytes received so far, counted from the start of the package.
+        bytes: u64,
+    },
+    /// A request is made again.
+    Retrying {
+        /// What is tried again, in words: `GetFunction`, `the download`.
+        what: &'a str,
+        /// The number of the attempt that failed, from 1.
+        attempt: u32,
+        /// How many attempts there are at the most.
+        max_attempts: u32,
+        /// How long until the next one.
+        wait: Duration,
+        /// Why the last one failed.
+        reason: &'a str,
+    },
+    /// The bytes are being compared with what was stated; on `--update` this reads them again.
+    Verifying {
+        /// How many bytes.
+        size: u64,
+    },
+    /// The bytes are what Lambda states.
+    Verified {
+        /// Their digest.
+        sha256: Sha256Digest,
+    },
+    /// Unpacking begins.
+    UnpackStarted {
+        /// Regular files in the archive.
+        files: u64,
+        /// Their size in bytes, as the archive states it.
+        bytes: u64,
+    },
+    /// More was unpacked. May come from several threads at once.
+    Unpacked {
+        /// Bytes written since the last such event.
+        bytes: u64,
+    },
+    /// The tree is being synced and moved to its place.
+    Publishing,
+    /// Something the user should know that does not stop the run.
+    Warning {
+        /// What it is about.
+        subject: &'a str,
+        /// What is wrong.
+        message: &'a str,
+        /// What to do about it.
+        hint: Option<&'a str>,
+    },
+}
+
+/// Takes events. Calls may come from any thread.
+pub trait Reporter: Send + Sync {
+    /// Something happened.
+    fn report(&self, event: &Event<'_>);
+}
+
+/// Ignores all events.
+impl Reporter for () {
+    fn report(&self, _event: &Event<'_>) {}
+}
+
+impl<R: Reporter + ?Sized> Reporter for &R {
+    fn report(&self, event: &Event<'_>) {
+        (**self).report(event);
+    }
+}
+
+impl<R: Reporter + ?Sized> Reporter for std::sync::Arc<R> {
+    fn report(&self, event: &Event<'_>) {
+        (**self).report(event);
+    }
+}

@@ -1,0 +1,237 @@
+//! A presigned URL: a bearer credential for some minutes, and treated as one.
+//!
+//! Whoever holds the query string of `Code.Location` can read the package until the URL ends. So
+//! [`PresignedUrl`] shows itself without its query, cannot be serialized, and hands the whole URL out only
+//! inside the crate.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use url::Url;
+
+/// `Code.Location`, with when it was obtained and when it ends.
+#[derive(Clone)]
+pub struct PresignedUrl {
+    url: Url,
+    obtained: Instant,
+    life: Option<Life>,
+}
+
+/// What the URL itself says of its validity: `X-Amz-Date` and `X-Amz-Expires` (AWS Signature Version 4,
+/// authentication by query parameters).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Life {
+    signed_at: Timestamp,
+    expires: Duration,
+}
+
+/// Why a location is no URL that a package can be fetched from.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LocationError {
+    /// Not a URL at all. The text is not shown: it may hold a signature.
+    #[error("the location is no URL ({0})")]
+    NotAUrl(url::ParseError),
+    /// A scheme other than `http` and `https`.
+    #[error("the location has the scheme {0:?}; larder fetches https and http")]
+    Scheme(String),
+    /// No host.
+    #[error("the location names no host")]
+    NoHost,
+}
+
+impl PresignedUrl {
+    /// Reads a location that was obtained just now.
+    pub fn parse(location: &str) -> Result<Self, LocationError> {
+        let url = Url::parse(location).map_err(LocationError::NotAUrl)?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(LocationError::Scheme(url.scheme().to_owned()));
+        }
+        if url.host_str().is_none_or(str::is_empty) {
+            return Err(LocationError::NoHost);
+        }
+        let life = Life::of(&url);
+        Ok(Self {
+            url,
+            obtained: Instant::now(),
+            life,
+        })
+    }
+
+    /// The location with only `versionId` left of its query: safe to record and to show.
+    pub fn redacted(&self) -> String {
+        redacted(&self.url)
+    }
+
+    /// `versionId`: which version of the object the URL is pinned to.
+    pub fn version_id(&self) -> Option<String> {
+        self.query("versionId")
+    }
+
+    /// How long ago it was obtained.
+    pub fn age(&self) -> Duration {
+        self.obtained.elapsed()
+    }
+
+    /// Whether no request should be started on it any more: its last 10 seconds, or its last tenth if that
+    /// is shorter, have begun. False when the URL does not say when it ends.
+    ///
+    /// A URL that was only just obtained is always worth one try, whatever the clocks say; that is the
+    /// caller's to decide. Counted from when it was obtained, by a clock that nobody sets, so that a local
+    /// clock that is wrong does no harm.
+    pub fn about_to_end(&self) -> bool {
+        self.life.is_some_and(|life| {
+            let margin = Duration::from_secs(10).min(life.expires / 10);
+            self.age() + margin >= life.expires
+        })
+    }
+
+    /// How far the local clock is ahead of the moment the URL was signed, in seconds, if it says.
+    pub fn signed_ago(&self, now: Timestamp) -> Option<i64> {
+        self.life
+            .map(|life| now.as_second() - life.signed_at.as_second())
+    }
+
+    /// The whole URL, with its signature. Only the HTTP client sees it.
+    pub(crate) fn secret_url(&self) -> &Url {
+        &self.url
+    }
+
+    /// Whether the query signs the URL's host, so that it works there only.
+    pub(crate) fn is_signed(&self) -> bool {
+        self.query("X-Amz-Signature").is_some() || self.query("Signature").is_some()
+    }
+
+    fn query(&self, name: &str) -> Option<String> {
+        query(&self.url, name)
+    }
+}
+
+fn query(url: &Url, name: &str) -> Option<String> {
+    url.query_pairs()
+        .find(|(key, _)| key.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value.into_owned())
+}
+
+impl Life {
+    fn of(url: &Url) -> Option<Self> {
+        let signed_at = parse_amz_date(&query(url, "X-Amz-Date")?)?;
+        let seconds: u64 = query(url, "X-Amz-Expires")?.parse().ok()?;
+        Some(Self {
+            signed_at,
+            expires: Duration::from_secs(seconds),
+        })
+    }
+}
+
+/// Reads `20260101T000000Z`, the basic ISO 8601 form of Signature Version 4.
+fn parse_amz_date(text: &str) -> Option<Timestamp> {
+    let text = text.as_bytes();
+    if text.len() != 16 || !text.is_ascii() || text[8] != b'T' || text[15] != b'Z' {
+        return None;
+    }
+    let text = str::from_utf8(text).ok()?;
+    let iso = format!(
+        "{}-{}-{}T{}:{}:{}Z",
+        &text[0..4],
+        &text[4..6],
+        &text[6..8],
+        &text[9..11],
+        &text[11..13],
+        &text[13..15]
+    );
+    iso.parse().ok()
+}
+
+/// Any URL without user, password and fragment, and with only `versionId` left of its query.
+pub(crate) fn redacted(url: &Url) -> String {
+    let version = query(url, "versionId");
+    let mut bare = url.clone();
+    bare.set_query(None);
+    bare.set_fragment(None);
+    // Both fail only for URLs that cannot have a user, which then have none.
+    let _ = bare.set_username("");
+    let _ = bare.set_password(None);
+    if let Some(version) = version {
+        bare.query_pairs_mut().append_pair("versionId", &version);
+    }
+    bare.into()
+}
+
+/// Shows the URL without its query, so that it may stand in any message.
+impl fmt::Display for PresignedUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.redacted())
+    }
+}
+
+impl fmt::Debug for PresignedUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PresignedUrl")
+            .field("url", &self.redacted())
+            .field("age", &self.age())
+            .field("life", &self.life)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: &str = "https://user:pa55@b.s3.eu-west-1.amazonaws.com/snapshots/1/f-x?versionId=v%2F1\
+        &X-Amz-Security-Token=t0ken&X-Amz-Date=20260101T000000Z&X-Amz-Expires=600&X-Amz-Signature=s1gnature#fr4g";
+
+    #[test]
+    fn nothing_secret_is_shown() {
+        let url = PresignedUrl::parse(SECRET).unwrap();
+        for text in [url.redacted(), format!("{url}"), format!("{url:#?}")] {
+            for secret in ["pa55", "t0ken", "s1gnature", "fr4g", "user"] {
+                assert!(!text.contains(secret), "{text}");
+            }
+            assert!(text.contains("versionId=v%2F1"), "{text}");
+        }
+        assert_eq!(url.version_id().as_deref(), Some("v/1"));
+    }
+
+    #[test]
+    fn its_end_is_read_from_the_query() {
+        let mut url = PresignedUrl::parse(SECRET).unwrap();
+        assert!(!url.about_to_end());
+        url.life.as_mut().unwrap().expires = Duration::ZERO;
+        assert!(url.about_to_end());
+        assert_eq!(
+            url.signed_ago("2026-01-01T00:01:00Z".parse().unwrap()),
+            Some(60)
+        );
+        let unknown = PresignedUrl::parse("http://127.0.0.1:1/x").unwrap();
+        assert!(!unknown.about_to_end() && !unknown.is_signed());
+    }
+
+    #[test]
+    fn odd_dates_are_no_dates() {
+        for text in [
+            "",
+            "20260101T000000",
+            "20261301T000000Z",
+            "2026-01-01T00:00Z",
+            "é0260101T00000Z",
+        ] {
+            assert_eq!(parse_amz_date(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn other_schemes_are_refused_without_showing_the_url() {
+        for (text, part) in [
+            ("s3://bucket/key", "s3"),
+            ("file:///etc/passwd", "file"),
+            ("s3://", "s3"),
+        ] {
+            let e = PresignedUrl::parse(text).unwrap_err().to_string();
+            assert!(e.contains(part) && !e.contains("passwd"), "{e}");
+        }
+        assert!(PresignedUrl::parse("no url").is_err());
+        assert!(PresignedUrl::parse("").is_err());
+    }
+}
