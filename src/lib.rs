@@ -1,7 +1,12 @@
 //! Fetches, verifies and keeps what is deployed on AWS Lambda.
 
+pub mod aws;
 pub mod digest;
 pub mod error;
 pub mod events;
+pub mod function;
+pub mod ops;
 pub mod package;
 pub mod presigned;
+pub mod record;
+pub mod unpack;
