@@ -10,3 +10,7 @@ pub mod package;
 pub mod presigned;
 pub mod record;
 pub mod unpack;
+
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
