@@ -58,7 +58,7 @@ impl Exit {
         match self {
             Self::Done => "done; in sync",
             Self::Difference => {
-                "a difference was found: drift, a digest or size that does not match, a record that does not verify"
+                "a difference was found: drift, a digest or size that does not match (also HTML, XML or another length answered with status 200), a record that does not verify"
             }
             Self::Usage => {
                 "usage: bad arguments, bad local input (a malformed name, lockfile, state file)"
@@ -67,7 +67,7 @@ impl Exit {
             Self::Refused => "AWS refused: no or expired credentials, access denied",
             Self::NotFound => "not found: function, version, alias, layer, snapshot",
             Self::Unavailable => {
-                "AWS or the network could not be had after the retries: throttled, 5xx, time-outs, broken transfers, URLs that stay expired after renewal"
+                "AWS or the network could not be had after the retries: throttled, 5xx, time-outs, broken transfers, fewer bytes than Content-Length, URLs that stay expired after renewal"
             }
             Self::Archive => "the archive was refused as unsafe or broken",
             Self::Local => "local I/O: disk full, no permission, DEST exists",
@@ -103,13 +103,25 @@ impl From<ErrorKind> for Exit {
     }
 }
 
-/// The table as `--help` shows it, a code a line.
+/// The table as `--help` shows it: lines of at most 90 characters, a code's text in a column.
 pub fn table() -> String {
-    Exit::ALL.iter().fold(String::new(), |mut out, exit| {
+    let mut out = String::new();
+    for exit in Exit::ALL {
         // Writing to a String does not fail.
-        let _ = writeln!(out, "  {:>3}  {}", exit.code(), exit.meaning());
-        out
-    })
+        let _ = write!(out, "  {:>3} ", exit.code());
+        let mut column = 6;
+        for word in exit.meaning().split(' ') {
+            if column + 1 + word.len() > 90 {
+                out.push_str("\n      ");
+                column = 6;
+            }
+            out.push(' ');
+            out.push_str(word);
+            column += 1 + word.len();
+        }
+        out.push('\n');
+    }
+    out
 }
 
 /// The table as the README has it.
