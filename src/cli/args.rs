@@ -1,6 +1,11 @@
 //! What the user types: the options of all commands, and the commands. Parsing only validates each value alone;
 //! [`super::settings`] and each command's own second step build from them.
 
+#![expect(
+    clippy::doc_markdown,
+    reason = "doc comments of options are their help, shown as they are"
+)]
+
 use std::ffi::OsString;
 use std::time::Duration;
 

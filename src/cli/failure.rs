@@ -12,7 +12,7 @@ use super::args::Format;
 use super::exit::Exit;
 use super::settings::Early;
 use super::{escape, output};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 
 const RED: Style = Style::new()
     .bold()
@@ -51,7 +51,7 @@ pub(super) fn report(error: &Error, early: Early) -> Exit {
             exit_code: exit.code(),
             message: error.message(),
             subject: error.subject(),
-            hint: error.hint_text(),
+            hint: hint(error),
             causes: error.causes(),
         }),
     }
@@ -71,7 +71,8 @@ pub(super) fn of_clap(error: &clap::Error, early: Early, args: &[OsString]) -> E
         Format::Json => {
             let (message, hint) = parts(error.kind(), &plain);
             let subject = match error.get(ContextKind::InvalidArg) {
-                Some(ContextValue::String(arg)) => Some(arg.as_str()),
+                // `--option <VALUE>`, of which the value's name is no part of the subject.
+                Some(ContextValue::String(arg)) => arg.split(' ').next(),
                 _ => None,
             };
             write_json(&Fields {
@@ -110,12 +111,23 @@ pub(super) fn write(text: &str) {
     let _: io::Result<()> = write!(stderr, "{text}{end}").and_then(|()| stderr.flush());
 }
 
+/// What to do: what the library says, and for a bug, to report it.
+fn hint(error: &Error) -> Option<&str> {
+    let report = concat!(
+        "please report this with the line above and what you ran (larder ",
+        env!("CARGO_PKG_VERSION"),
+        "); RUST_BACKTRACE=1 shows more of a panic"
+    );
+    let bug = error.kind() == ErrorKind::Bug;
+    error.hint_text().or(bug.then_some(report))
+}
+
 fn text(error: &Error) -> String {
     let mut out = format!("{RED}error:{RED:#} {}\n", escape::line(&error.to_string()));
     for cause in error.causes() {
         let _ = writeln!(out, "{BOLD}cause:{BOLD:#} {}", escape::line(&cause));
     }
-    if let Some(hint) = error.hint_text() {
+    if let Some(hint) = hint(error) {
         let _ = writeln!(out, "{CYAN}hint:{CYAN:#} {}", escape::line(hint));
     }
     out
@@ -134,7 +146,10 @@ fn write_json(fields: &Fields<'_>) {
 
 /// The message and the hint in clap's text: `error: MESSAGE`, an empty line, tips, usage.
 fn parts(kind: ClapKind, plain: &str) -> (String, Option<String>) {
-    if kind == ClapKind::DisplayHelpOnMissingArgumentOrSubcommand {
+    if matches!(
+        kind,
+        ClapKind::DisplayHelpOnMissingArgumentOrSubcommand | ClapKind::MissingSubcommand
+    ) {
         let hint = "see 'larder --help'".to_owned();
         return ("no command was given".to_owned(), Some(hint));
     }
@@ -161,7 +176,6 @@ fn has_control(arg: &OsString) -> bool {
 mod tests {
     use super::super::args;
     use super::*;
-    use crate::error::ErrorKind;
 
     #[test]
     fn a_person_reads_error_cause_hint() {

@@ -14,7 +14,7 @@ use super::output::{Summary, Tone};
 use super::quantity::{count, exact_size, size, time};
 use crate::aws::Session;
 use crate::digest::Sha256Digest;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::function::FunctionRef;
 use crate::ops::fetch::{self, FetchOptions, Fetched};
 use crate::record::{Record, Status};
@@ -24,7 +24,7 @@ Fetch one function: verify its package, unpack it, and record it.
 
 Asks Lambda for the function (GetFunction), downloads its package, and refuses it unless length and SHA-256 are those \
 that Lambda states. DEST is then made whole in one step: the package as served, the unpacked code, GetFunction's \
-answer, and the record larder.json. Of a container image, the URIs and the digest are recorded.
+answer, and the record larder.json. Of a container image, the URIs and the digest are recorded. It needs lambda:GetFunction, and lambda:ListTags for the tags.
 
 function.json in DEST holds the function's environment variables; see --redact-env.";
 
@@ -105,7 +105,8 @@ pub struct FetchArgs {
 impl FetchArgs {
     /// Fetches, and prints the summary or the record.
     pub fn run(&self, context: &Context) -> Result<Exit> {
-        let function = FunctionRef::new(&self.function, self.qualifier.as_deref())?;
+        let function = FunctionRef::new(&self.function, self.qualifier.as_deref())
+            .map_err(|e| Error::from(e).about(&self.function))?;
         let options = self.options();
         let fetched = interrupt::run(&context.progress, async |cancel| {
             let connecting = Session::connect(&context.settings.session, function.region());
@@ -212,7 +213,7 @@ fn took(fetched: &Fetched) -> String {
     if fetched.bytes_downloaded == 0 {
         out.push_str(", nothing downloaded");
     } else {
-        out.push_str(&format!(", {} downloaded", size(fetched.bytes_downloaded)));
+        out = format!("{out}, {} downloaded", size(fetched.bytes_downloaded));
     }
     out
 }

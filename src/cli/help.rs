@@ -26,14 +26,16 @@ pub(super) const EXAMPLES: &[Example] = &[
     ),
 ];
 
-/// The examples, and the exit codes: the whole table or where to find it. `man.rs` makes sections of these: a
-/// heading is a line that is not indented and ends in a colon.
+/// The line above the examples, by which `man.rs` finds them.
+pub(super) const HEADING: &str = "Examples:";
+
+/// The examples, and the exit codes: the whole table or where to find it.
 pub(super) fn sections(examples: &[Example], exit_codes: bool) -> StyledStr {
     // As clap's own headings.
     let heading = Style::new().bold().underline();
     let mut out = String::new();
     // Writing to a String does not fail.
-    let _ = writeln!(out, "{heading}Examples:{heading:#}");
+    let _ = writeln!(out, "{heading}{HEADING}{heading:#}");
     for (i, (what, line)) in examples.iter().enumerate() {
         let gap = if i == 0 { "" } else { "\n" };
         let _ = writeln!(out, "{gap}  {what}:\n    {line}");

@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Command};
 use clap_mangen::Man;
-use clap_mangen::roff::{Roff, roman};
+use clap_mangen::roff::{Roff, bold, roman};
 use serde::Serialize;
 
 use super::Context;
 use super::exit::Exit;
 use super::help::Example;
 use super::output::{Summary, Tone, io_error};
-use super::{args, quantity};
+use super::{args, help, quantity};
 use crate::error::{Error, Result};
 use crate::record::SCHEMA_VERSION;
 
@@ -87,6 +87,11 @@ fn page_name(command: &Command) -> String {
 }
 
 fn page(command: &Command, name: &str, all: &[String]) -> io::Result<Vec<u8>> {
+    let mut command = command.clone().subcommand_help_heading("COMMANDS");
+    // The usage of the help: the synopsis made from the arguments lists every option of all commands.
+    let usage = command.render_usage().to_string();
+    let usage = usage.strip_prefix("Usage: ").unwrap_or(&usage).to_owned();
+    let command = command.override_usage(usage);
     let man = Man::new(command.clone())
         .title(name.to_uppercase())
         .source(concat!("larder ", env!("CARGO_PKG_VERSION")))
@@ -101,9 +106,9 @@ fn page(command: &Command, name: &str, all: &[String]) -> io::Result<Vec<u8>> {
         man.render_subcommands_section(&mut out)?;
     }
     let mut roff = Roff::new();
-    if let Some(after) = command.get_after_long_help() {
-        after_help(&mut roff, &after.to_string());
-    }
+    let after = command.get_after_long_help().map(ToString::to_string);
+    examples(&mut roff, &after.unwrap_or_default());
+    exit_status(&mut roff);
     roff.control("SH", ["SEE ALSO"]);
     let others = all.iter().filter(|other| *other != name);
     let others: Vec<String> = others.map(|other| format!("{other}(1)")).collect();
@@ -112,23 +117,76 @@ fn page(command: &Command, name: &str, all: &[String]) -> io::Result<Vec<u8>> {
     Ok(out)
 }
 
-/// Makes sections of `help::sections`: what is indented stands as it is below its heading.
-fn after_help(roff: &mut Roff, text: &str) {
-    for line in text.lines() {
-        match line.strip_suffix(':') {
-            Some("Exit codes") => {
-                roff.control("SH", ["EXIT STATUS"]);
+/// The examples of `help::sections`: what one does is indented by two, the command line by four.
+fn examples(roff: &mut Roff, text: &str) {
+    roff.control("SH", ["EXAMPLES"]);
+    let lines = text.lines().skip_while(|line| *line != help::HEADING);
+    for line in lines
+        .skip(1)
+        .take_while(|l| l.is_empty() || l.starts_with("  "))
+    {
+        if let Some(command) = line.strip_prefix("    ") {
+            roff.control("RS", ["4"]);
+            roff.control("nf", []);
+            roff.text([bold(command)]);
+            roff.control("fi", []);
+            roff.control("RE", []);
+        } else if !line.is_empty() {
+            roff.control("PP", []);
+            roff.text([roman(line.trim_start())]);
+        }
+    }
+}
+
+fn exit_status(roff: &mut Roff) {
+    roff.control("SH", ["EXIT STATUS"]);
+    for exit in Exit::ALL {
+        roff.control("TP", ["5"]);
+        roff.text([bold(exit.code().to_string())]);
+        roff.text([roman(exit.meaning())]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_has_a_page_with_all_sections() {
+        let pages = pages().unwrap();
+        let names: Vec<&str> = pages.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(
+            names,
+            [
+                "larder.1",
+                "larder-fetch.1",
+                "larder-unpack.1",
+                "larder-completions.1",
+                "larder-man.1"
+            ]
+        );
+        for (name, text) in pages {
+            let text = String::from_utf8(text).unwrap();
+            for section in [
+                "NAME",
+                "SYNOPSIS",
+                "DESCRIPTION",
+                "OPTIONS",
+                "EXAMPLES",
+                "\"EXIT STATUS\"",
+                "\"SEE ALSO\"",
+            ] {
+                assert!(
+                    text.contains(&format!(".SH {section}\n")),
+                    "{name}: {section}"
+                );
             }
-            Some(heading) if !line.starts_with(' ') => {
-                roff.control("SH", [heading.to_uppercase().as_str()]);
+            for exit in Exit::ALL {
+                let tag = format!(".TP 5\n\\fB{}\\fR\n", exit.code());
+                assert!(text.contains(&tag), "{name}: {}", exit.code());
             }
-            _ if line.is_empty() => {
-                roff.control("PP", []);
-            }
-            _ => {
-                roff.text([roman(line.trim_start())]);
-                roff.control("br", []);
-            }
+            let examples = text.split(".SH EXAMPLES").nth(1).unwrap_or_default();
+            assert!(examples.contains("\\fBlarder"), "{name}: {examples}");
         }
     }
 }

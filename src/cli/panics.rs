@@ -29,17 +29,12 @@ pub(super) fn caught(early: Early, program: impl FnOnce() -> Exit + UnwindSafe) 
         (Ok(exit), None) => exit,
         (_, what) => {
             let what = what.unwrap_or_else(|| "nothing more is known".to_owned());
-            failure::report(&bug(&what), early)
+            failure::report(
+                &Error::new(ErrorKind::Bug, format!("larder panicked: {what}")),
+                early,
+            )
         }
     }
-}
-
-fn bug(what: &str) -> Error {
-    Error::new(ErrorKind::Bug, format!("larder has a bug: {what}")).hint(concat!(
-        "please report it with this line and what you ran; RUST_BACKTRACE=1 shows more (larder ",
-        env!("CARGO_PKG_VERSION"),
-        ")"
-    ))
 }
 
 fn describe(info: &PanicHookInfo<'_>) -> String {
