@@ -57,7 +57,6 @@ pub enum Command {
 /// The options of all commands.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Globals {
     /// Profile of the AWS configuration files [default: AWS_PROFILE, or "default"]
     #[arg(long, global = true, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]

@@ -109,11 +109,8 @@ fn code_of(source: &str) -> String {
                 out.push(c);
             }
             _ if in_comment => {}
-            '\\' if in_string => {
-                if chars.next() == Some('\n') {
-                    out.push('\n');
-                }
-            }
+            // What is escaped in a string is left out; a line break stays one.
+            '\\' if in_string => out.extend(chars.next().filter(|c| *c == '\n')),
             '"' if !out.ends_with('\'') || in_string => in_string = !in_string,
             '/' if !in_string && chars.peek() == Some(&'/') => in_comment = true,
             c if !in_string => out.push(c),

@@ -85,7 +85,7 @@ pub(super) fn of_clap(error: &clap::Error, early: Early, args: &[OsString]) -> E
             });
         }
         // clap repeats arguments as they are; where they hold control characters, its colours are given up.
-        Format::Text if args.iter().any(|arg| has_control(arg)) => write(&escape::lines(&plain)),
+        Format::Text if args.iter().any(has_control) => write(&escape::lines(&plain)),
         Format::Text => write(&error.render().ansi().to_string()),
     }
     Exit::Usage

@@ -119,3 +119,114 @@ mod tests {
         assert_eq!(result.unwrap_err().kind(), ErrorKind::Bug);
     }
 }
+
+/// Signals reach a whole process, so each case runs in one of its own.
+#[cfg(all(test, unix))]
+mod signal_tests {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    use std::process::{Command, Stdio};
+    use std::time::Duration;
+
+    use rustix::process::{Pid, Signal, kill_process};
+
+    use super::super::progress::Mode;
+    use super::*;
+
+    fn say(line: &str) {
+        // Not through the test harness, which would keep it.
+        writeln!(io::stdout(), "\nchild: {line}").unwrap();
+    }
+
+    /// What the work does when it is cancelled.
+    #[test]
+    #[ignore = "started by the other tests"]
+    fn child() {
+        let case = std::env::var("LARDER_TEST_CASE").unwrap_or_default();
+        let progress = Progress::new(Mode::Nothing);
+        let result: Result<()> = run(&progress, async |cancel| {
+            say("ready");
+            match case.as_str() {
+                "cleans up" => {
+                    cancel.cancelled().await;
+                    say("cleaned up");
+                    Err(Error::new(ErrorKind::Transfer, "broke off"))
+                }
+                "was done" => {
+                    cancel.cancelled().await;
+                    Ok(())
+                }
+                "hangs in a thread" => {
+                    cancel.cancelled().await;
+                    say("hangs");
+                    blocking(|| {
+                        loop {
+                            std::thread::park();
+                        }
+                    })
+                    .await
+                }
+                _ => Ok(()),
+            }
+        });
+        match result {
+            Ok(()) => say("ended well"),
+            Err(e) => say(&format!("ended with {}", e.kind().name())),
+        }
+    }
+
+    fn outcome(case: &str, signals: &[(&str, Signal)]) -> Vec<String> {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "cli::interrupt::signal_tests::child"])
+            .args(["--include-ignored", "--nocapture"])
+            .env("LARDER_TEST_CASE", case)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let pid = Pid::from_child(&child);
+        let mut said = Vec::new();
+        let mut signals = signals.iter().peekable();
+        for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+            let line = line.unwrap();
+            let Some(line) = line.strip_prefix("child: ") else {
+                continue;
+            };
+            said.push(line.to_owned());
+            if let Some((_, signal)) = signals.next_if(|(after, _)| *after == line) {
+                std::thread::sleep(Duration::from_millis(20));
+                kill_process(pid, *signal).unwrap();
+            }
+        }
+        assert!(child.wait().unwrap().success(), "{said:?}");
+        said
+    }
+
+    #[test]
+    fn the_first_signal_lets_the_work_clean_up() {
+        for signal in [Signal::INT, Signal::TERM] {
+            assert_eq!(
+                outcome("cleans up", &[("ready", signal)]),
+                ["ready", "cleaned up", "ended with interrupted"]
+            );
+        }
+    }
+
+    #[test]
+    fn work_that_was_done_is_done() {
+        assert_eq!(
+            outcome("was done", &[("ready", Signal::INT)]),
+            ["ready", "ended well"]
+        );
+    }
+
+    #[test]
+    fn the_second_signal_ends_at_once() {
+        assert_eq!(
+            outcome(
+                "hangs in a thread",
+                &[("ready", Signal::INT), ("hangs", Signal::INT)]
+            ),
+            ["ready", "hangs", "ended with interrupted"]
+        );
+    }
+}

@@ -301,7 +301,7 @@ impl Reporter for Progress {
             } => {
                 if self.shared.mode != Mode::Nothing {
                     self.line(&format!(
-                        "trying {} again in {}, attempt {attempt} of {max_attempts} failed: {}",
+                        "retrying {} in {} (attempt {attempt} of {max_attempts} failed: {})",
                         escape::line(what),
                         quantity::time(wait),
                         escape::line(reason)
@@ -408,9 +408,9 @@ fn style(kind: Kind) -> ProgressStyle {
     // Colours only where anstream would use them too.
     let colour = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
     let (spinner, bar) = if colour {
-        ("{spinner:.cyan}", "{bar:24.cyan/dim}")
+        ("{spinner:.cyan}", "{bar:16.cyan/dim}")
     } else {
-        ("{spinner}", "{bar:24}")
+        ("{spinner}", "{bar:16}")
     };
     let template = if kind.counts() {
         format!("{spinner} {{prefix:11}} [{bar}] {{wide_msg}}")
@@ -460,7 +460,7 @@ mod tests {
         assert_eq!(rate.per_second(), Some(1000.0));
         rate.update(0, now + Duration::from_secs(2)); // began anew
         assert!(rate.per_second().is_some_and(|r| r < 1000.0));
-        rate.update(0, now + Duration::from_secs(60));
+        rate.update(0, now + Duration::from_mins(1));
         assert_eq!(rate.per_second(), None);
     }
 

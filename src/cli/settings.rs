@@ -64,11 +64,9 @@ impl Settings {
         let terminal = std::io::stderr().is_terminal()
             && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
         match self.progress {
-            _ if self.quiet => Mode::Nothing,
-            When::Never => Mode::Nothing,
-            When::Auto | When::Always if terminal => Mode::Bar,
-            When::Auto => Mode::Nothing,
-            When::Always => Mode::Lines,
+            When::Auto | When::Always if terminal && !self.quiet => Mode::Bar,
+            When::Always if !self.quiet => Mode::Lines,
+            When::Auto | When::Always | When::Never => Mode::Nothing,
         }
     }
 }
