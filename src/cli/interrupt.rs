@@ -121,7 +121,8 @@ mod tests {
 }
 
 /// Signals reach a whole process, so each case runs in one of its own.
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod signal_tests {
     use std::io::{BufRead as _, BufReader, Write as _};
     use std::process::{Command, Stdio};
@@ -134,7 +135,8 @@ mod signal_tests {
 
     fn say(line: &str) {
         // Not through the test harness, which would keep it.
-        writeln!(io::stdout(), "\nchild: {line}").unwrap();
+        let mut stdout = io::stdout();
+        writeln!(stdout, "\nchild: {line}").unwrap();
     }
 
     /// What the work does when it is cancelled.
