@@ -3,5 +3,7 @@
 pub mod digest;
 pub mod error;
 pub mod events;
+pub mod function;
 pub mod package;
 pub mod presigned;
+pub mod record;
