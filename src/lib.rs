@@ -3,5 +3,6 @@
 pub mod digest;
 pub mod error;
 pub mod events;
+pub mod files;
 pub mod package;
 pub mod presigned;
