@@ -1,9 +1,14 @@
 //! Fetches, verifies and keeps what is deployed on AWS Lambda.
 
+pub mod aws;
 pub mod digest;
 pub mod error;
 pub mod events;
+pub mod files;
 pub mod function;
+pub mod http;
+pub mod lambda;
 pub mod package;
 pub mod presigned;
 pub mod record;
+pub mod transfer;
