@@ -127,9 +127,16 @@ impl Session {
             loader = loader.region(Region::new(region.to_owned()));
         }
         let mut config = loader.load().await;
-        let region = config.region().map(ToString::to_string).ok_or_else(no_region)?;
+        let region = config
+            .region()
+            .map(ToString::to_string)
+            .ok_or_else(no_region)?;
         // A region becomes a part of host names.
-        if region.is_empty() || !region.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
+        if region.is_empty()
+            || !region
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        {
             return Err(Error::new(
                 ErrorKind::Usage,
                 format!("{region:?} is no region; expected something like eu-west-1"),
@@ -226,7 +233,11 @@ async fn profile_settings(name: Option<&str>) -> Result<ProfileSettings> {
     let profiles = aws_config::profile::load(&Fs::real(), &Env::real(), &files, chosen)
         .await
         .map_err(|e| {
-            Error::new(ErrorKind::Usage, "the AWS configuration file cannot be read").because(e)
+            Error::new(
+                ErrorKind::Usage,
+                "the AWS configuration file cannot be read",
+            )
+            .because(e)
         })?;
     let selected = profiles.selected_profile();
     let Some(profile) = profiles.get_profile(selected) else {
@@ -258,8 +269,9 @@ fn ca_bundle(from_profile: Option<String>) -> Result<Option<(PathBuf, Vec<u8>)>>
         return Ok(None);
     };
     let path = PathBuf::from(path);
-    let pem = files::read_small(&path, MAX_CA_BUNDLE)
-        .map_err(|e| Error::from(e).hint("AWS_CA_BUNDLE, or ca_bundle in the profile, names this file"))?;
+    let pem = files::read_small(&path, MAX_CA_BUNDLE).map_err(|e| {
+        Error::from(e).hint("AWS_CA_BUNDLE, or ca_bundle in the profile, names this file")
+    })?;
     Ok(Some((path, pem)))
 }
 
@@ -302,7 +314,9 @@ fn sdk_http_client(ca_bundle: Option<(PathBuf, Vec<u8>)>) -> Result<pool::Client
         .map_err(|e| failed(e.into()))?;
     let pool = pool::ConnectionPool::builder()
         .proxy_config(ProxyConfig::from_env())
-        .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc))
+        .tls_provider(tls::Provider::Rustls(
+            tls::rustls_provider::CryptoMode::AwsLc,
+        ))
         .tls_context(tls)
         .build_https()
         .map_err(|e| failed(e.into()))?;
@@ -330,7 +344,9 @@ async fn assume_role(
     };
     config
         .into_builder()
-        .credentials_provider(aws_credential_types::provider::SharedCredentialsProvider::new(provider))
+        .credentials_provider(
+            aws_credential_types::provider::SharedCredentialsProvider::new(provider),
+        )
         .build()
 }
 

@@ -42,7 +42,11 @@ pub(crate) fn io_error(message: &str, source: std::io::Error) -> crate::error::E
         source.kind(),
         std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
     );
-    let kind = if full { ErrorKind::DiskFull } else { ErrorKind::Io };
+    let kind = if full {
+        ErrorKind::DiskFull
+    } else {
+        ErrorKind::Io
+    };
     let error = Error::new(kind, message);
     let error = if full {
         error.hint("free some space, or choose a destination on another file system")

@@ -114,9 +114,12 @@ impl HttpClient {
         if let Some((path, pem)) = &options.ca_bundle {
             let path = path.display().to_string();
             let bad = || {
-                Error::new(ErrorKind::Usage, "this CA bundle holds no usable certificate")
-                    .about(path.clone())
-                    .hint("AWS_CA_BUNDLE, or ca_bundle in the profile, must name a PEM file")
+                Error::new(
+                    ErrorKind::Usage,
+                    "this CA bundle holds no usable certificate",
+                )
+                .about(path.clone())
+                .hint("AWS_CA_BUNDLE, or ca_bundle in the profile, must name a PEM file")
             };
             let certificates = Certificate::from_pem_bundle(pem).map_err(|e| bad().because(e))?;
             if certificates.is_empty() {
@@ -143,10 +146,10 @@ impl HttpClient {
     pub async fn get(&self, get: Get<'_>) -> Result<Response, HttpError> {
         let mut url = get.url.clone();
         for _ in 0..=MAX_REDIRECTS {
-            let mut request = self
-                .client
-                .get(url.clone())
-                .header(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+            let mut request = self.client.get(url.clone()).header(
+                header::ACCEPT_ENCODING,
+                HeaderValue::from_static("identity"),
+            );
             if get.from > 0 {
                 request = request.header(header::RANGE, format!("bytes={}-", get.from));
             }
@@ -301,7 +304,10 @@ mod tests {
 
     #[test]
     fn a_redirect_stays_on_the_web_and_never_loses_its_tls() {
-        assert_eq!(hop("https://a/x?s=1", "/y").unwrap().as_str(), "https://a/y");
+        assert_eq!(
+            hop("https://a/x?s=1", "/y").unwrap().as_str(),
+            "https://a/y"
+        );
         assert!(hop("http://a/", "https://b/").is_ok());
         for (from, to) in [
             ("https://a/", "http://b/?X-Amz-Signature=s3cret"),

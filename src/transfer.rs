@@ -371,11 +371,15 @@ impl Transfer<'_> {
             if let Some(first) = self.refuted.take() {
                 let mut error = Error::new(ErrorKind::Mismatch, text.clone())
                     .about(self.subject)
-                    .hint("nothing was kept or unpacked: what is served is not the deployed package");
+                    .hint(
+                        "nothing was kept or unpacked: what is served is not the deployed package",
+                    );
                 if first == text {
                     error = error.because("a second, clean download brought the same");
                 } else {
-                    error = error.because(format!("of two clean downloads, the first differed too: {first}"));
+                    error = error.because(format!(
+                        "of two clean downloads, the first differed too: {first}"
+                    ));
                 }
                 return Err(error);
             }
@@ -468,7 +472,9 @@ impl Transfer<'_> {
             HttpError::Connect { host, .. } => (
                 ErrorKind::Network,
                 "the package's server cannot be reached",
-                format!("check the network, HTTPS_PROXY and AWS_CA_BUNDLE, and whether {host} may be reached from here"),
+                format!(
+                    "check the network, HTTPS_PROXY and AWS_CA_BUNDLE, and whether {host} may be reached from here"
+                ),
             ),
             HttpError::Timeout { .. } => (
                 ErrorKind::Timeout,

@@ -16,8 +16,14 @@ const SUB_ERRORS: [(&str, &str); 5] = [
     ("/Code/Error", "Code"),
     ("/TagsError", "Tags"),
     ("/Configuration/Environment/Error", "Environment"),
-    ("/Configuration/ImageConfigResponse/Error", "ImageConfigResponse"),
-    ("/Configuration/RuntimeVersionConfig/Error", "RuntimeVersionConfig"),
+    (
+        "/Configuration/ImageConfigResponse/Error",
+        "ImageConfigResponse",
+    ),
+    (
+        "/Configuration/RuntimeVersionConfig/Error",
+        "RuntimeVersionConfig",
+    ),
 ];
 
 impl Answer {
@@ -89,7 +95,11 @@ impl Answer {
                 *location = match PresignedUrl::parse(location) {
                     Ok(url) => url.redacted(),
                     // Not a URL larder understands, so what is secret in it cannot be told either.
-                    Err(_) => location.split(['?', '#']).next().unwrap_or_default().to_owned(),
+                    Err(_) => location
+                        .split(['?', '#'])
+                        .next()
+                        .unwrap_or_default()
+                        .to_owned(),
                 };
             }
         }
@@ -130,9 +140,17 @@ mod tests {
 
     #[test]
     fn what_no_sdk_knows_is_kept_as_it_was_written() {
-        let json = Answer::parse(BODY.as_bytes()).unwrap().to_recorded_json(false);
+        let json = Answer::parse(BODY.as_bytes())
+            .unwrap()
+            .to_recorded_json(false);
         let text = String::from_utf8(json).unwrap();
-        for part in ["1.50", "123456789012345678901234567890", "\"Field\"", "s3cret", "versionId=v"] {
+        for part in [
+            "1.50",
+            "123456789012345678901234567890",
+            "\"Field\"",
+            "s3cret",
+            "versionId=v",
+        ] {
             assert!(text.contains(part), "{part} in {text}");
         }
         assert!(!text.contains("s1gn"), "{text}");
@@ -141,7 +159,9 @@ mod tests {
 
     #[test]
     fn redaction_keeps_the_names() {
-        let json = Answer::parse(BODY.as_bytes()).unwrap().to_recorded_json(true);
+        let json = Answer::parse(BODY.as_bytes())
+            .unwrap()
+            .to_recorded_json(true);
         let value: Value = serde_json::from_slice(&json).unwrap();
         let variables = &value["Configuration"]["Environment"]["Variables"];
         assert_eq!(variables, &serde_json::json!({"A": null, "B": null}));
@@ -157,8 +177,17 @@ mod tests {
     #[test]
     fn sub_errors_are_listed_without_their_messages() {
         let found = Answer::parse(BODY.as_bytes()).unwrap().incomplete();
-        let found: Vec<_> = found.iter().map(|i| (i.field.as_str(), i.code.as_str())).collect();
-        assert_eq!(found, [("Tags", "AccessDeniedException"), ("Environment", "AccessDenied")]);
+        let found: Vec<_> = found
+            .iter()
+            .map(|i| (i.field.as_str(), i.code.as_str()))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                ("Tags", "AccessDeniedException"),
+                ("Environment", "AccessDenied")
+            ]
+        );
     }
 
     #[test]

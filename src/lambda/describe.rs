@@ -228,11 +228,13 @@ impl NoCode {
                     error(ErrorKind::NotFound)
                         .hint("the object or key that holds the code no longer exists")
                 } else {
-                    error(ErrorKind::NoCode).hint("try again later; the function's state may say more")
+                    error(ErrorKind::NoCode)
+                        .hint("try again later; the function's state may say more")
                 }
             }
-            Self::Missing => Error::new(ErrorKind::NoCode, self.to_string())
-                .hint("a function that is being created or deleted may have no code yet or any more"),
+            Self::Missing => Error::new(ErrorKind::NoCode, self.to_string()).hint(
+                "a function that is being created or deleted may have no code yet or any more",
+            ),
             Self::Location(_) => Error::new(ErrorKind::NoCode, self.to_string()),
         }
     }
@@ -260,14 +262,16 @@ mod tests {
         let image = with_code(&serde_json::json!({"ImageUri": "r:t", "RepositoryType": "ECR"}));
         assert!(matches!(image.code(), Ok(CodeLocation::Image(_))));
         assert_eq!(image.package_type(), "Image");
-        let object = with_code(&serde_json::json!({"ResolvedS3Object": {"S3Bucket": "b", "S3Key": "k"}}));
+        let object =
+            with_code(&serde_json::json!({"ResolvedS3Object": {"S3Bucket": "b", "S3Key": "k"}}));
         assert!(matches!(object.code(), Ok(CodeLocation::Object(_))));
     }
 
     #[test]
     fn an_answer_without_code_has_the_kind_of_its_cause() {
         use ErrorKind as K;
-        let error = |code: &str| serde_json::json!({"Error": {"ErrorCode": code, "Message": "secret"}});
+        let error =
+            |code: &str| serde_json::json!({"Error": {"ErrorCode": code, "Message": "secret"}});
         for (code, kind) in [
             (error("AccessDeniedException"), K::AccessDenied),
             (error("KMSAccessDeniedException"), K::AccessDenied),
@@ -295,8 +299,12 @@ mod tests {
     #[test]
     fn the_account_and_region_come_from_the_arn() {
         let arn = "arn:aws:lambda:us-east-2:123456789012:function:f:live";
-        let d = described(&serde_json::json!({"Configuration": {"FunctionArn": arn, "Version": "7"}}));
+        let d =
+            described(&serde_json::json!({"Configuration": {"FunctionArn": arn, "Version": "7"}}));
         let f = d.function();
-        assert_eq!((f.region.as_str(), f.account.as_str(), f.version.as_str()), ("us-east-2", "123456789012", "7"));
+        assert_eq!(
+            (f.region.as_str(), f.account.as_str(), f.version.as_str()),
+            ("us-east-2", "123456789012", "7")
+        );
     }
 }

@@ -61,8 +61,7 @@ impl CallFailure {
             }
             SdkError::ResponseError(response) => {
                 let raw = response.raw();
-                let mut failure =
-                    Self::from_answer(raw.status().as_u16(), None, None, None, None);
+                let mut failure = Self::from_answer(raw.status().as_u16(), None, None, None, None);
                 failure.detail = Some(causes(error));
                 failure
             }
@@ -208,26 +207,33 @@ impl CallFailure {
 }
 
 /// The kind of an answer that is no success, and whether it may pass.
-fn judge(
-    status: u16,
-    code: Option<&str>,
-    retry_after: Option<Duration>,
-) -> (ErrorKind, Failure) {
+fn judge(status: u16, code: Option<&str>, retry_after: Option<Duration>) -> (ErrorKind, Failure) {
     let throttled = Failure::Throttled { retry_after };
     match code.unwrap_or_default() {
-        "TooManyRequestsException" | "ThrottlingException" | "Throttling" | "ThrottledException"
-        | "RequestLimitExceeded" | "SlowDown" => (ErrorKind::Throttled, throttled),
+        "TooManyRequestsException"
+        | "ThrottlingException"
+        | "Throttling"
+        | "ThrottledException"
+        | "RequestLimitExceeded"
+        | "SlowDown" => (ErrorKind::Throttled, throttled),
         "ResourceNotFoundException" => (ErrorKind::NotFound, Failure::Permanent),
         "AccessDeniedException" | "AccessDenied" | "NotAuthorized" | "UnauthorizedOperation" => {
             (ErrorKind::AccessDenied, Failure::Permanent)
         }
-        "ExpiredTokenException" | "ExpiredToken" | "UnrecognizedClientException"
-        | "InvalidSignatureException" | "SignatureDoesNotMatch" | "InvalidClientTokenId"
-        | "IncompleteSignature" | "IncompleteSignatureException"
-        | "MissingAuthenticationToken" | "MissingAuthenticationTokenException"
-        | "RequestExpired" | "RequestTimeTooSkewed" | "InvalidToken" | "InvalidAccessKeyId" => {
-            (ErrorKind::CredentialsRefused, Failure::Permanent)
-        }
+        "ExpiredTokenException"
+        | "ExpiredToken"
+        | "UnrecognizedClientException"
+        | "InvalidSignatureException"
+        | "SignatureDoesNotMatch"
+        | "InvalidClientTokenId"
+        | "IncompleteSignature"
+        | "IncompleteSignatureException"
+        | "MissingAuthenticationToken"
+        | "MissingAuthenticationTokenException"
+        | "RequestExpired"
+        | "RequestTimeTooSkewed"
+        | "InvalidToken"
+        | "InvalidAccessKeyId" => (ErrorKind::CredentialsRefused, Failure::Permanent),
         "InvalidParameterValueException" | "ValidationException" => {
             (ErrorKind::Usage, Failure::Permanent)
         }
@@ -309,11 +315,15 @@ fn is_certificate_problem(detail: &str) -> bool {
 
 /// A message about a signature can quote the request that was signed, session token and all.
 fn without_signed_material(message: &str) -> &str {
-    ["The Canonical String", "The String-to-Sign", "Canonical String"]
-        .iter()
-        .filter_map(|marker| message.find(marker))
-        .min()
-        .map_or(message, |at| message[..at].trim_end())
+    [
+        "The Canonical String",
+        "The String-to-Sign",
+        "Canonical String",
+    ]
+    .iter()
+    .filter_map(|marker| message.find(marker))
+    .min()
+    .map_or(message, |at| message[..at].trim_end())
 }
 
 #[cfg(test)]
@@ -330,9 +340,24 @@ mod tests {
             (429, Some("TooManyRequestsException"), K::Throttled, true),
             (400, Some("InvalidParameterValueException"), K::Usage, false),
             (403, Some("AccessDeniedException"), K::AccessDenied, false),
-            (403, Some("ExpiredTokenException"), K::CredentialsRefused, false),
-            (403, Some("UnrecognizedClientException"), K::CredentialsRefused, false),
-            (403, Some("InvalidSignatureException"), K::CredentialsRefused, false),
+            (
+                403,
+                Some("ExpiredTokenException"),
+                K::CredentialsRefused,
+                false,
+            ),
+            (
+                403,
+                Some("UnrecognizedClientException"),
+                K::CredentialsRefused,
+                false,
+            ),
+            (
+                403,
+                Some("InvalidSignatureException"),
+                K::CredentialsRefused,
+                false,
+            ),
             (400, Some("ThrottlingException"), K::Throttled, true),
             (429, None, K::Throttled, true),
             (403, None, K::AccessDenied, false),
@@ -378,8 +403,13 @@ mod tests {
             subject: "arn:l",
             region: "eu-west-1",
         };
-        let failure = CallFailure::from_answer(403, Some("AccessDeniedException"), None, None, None);
+        let failure =
+            CallFailure::from_answer(403, Some("AccessDeniedException"), None, None, None);
         let error = failure.into_error(call);
-        assert!(error.hint_text().is_some_and(|h| h.contains("lambda:GetLayerVersion on arn:l")));
+        assert!(
+            error
+                .hint_text()
+                .is_some_and(|h| h.contains("lambda:GetLayerVersion on arn:l"))
+        );
     }
 }

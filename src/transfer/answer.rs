@@ -51,7 +51,9 @@ fn whole(response: &Response, size: u64) -> Judged {
 }
 
 fn rest(response: &Response, from: u64, size: u64) -> Judged {
-    let range = response.header("content-range").and_then(parse_content_range);
+    let range = response
+        .header("content-range")
+        .and_then(parse_content_range);
     let right = |(start, end, total): (u64, u64, Option<u64>)| {
         start == from && end + 1 == size && total.is_none_or(|total| total == size)
     };
@@ -99,9 +101,9 @@ impl S3Error {
                 retry_after,
                 error: Box::new(self.error(ErrorKind::Throttled, location)),
             },
-            (404 | 410, _) | (_, "NoSuchVersion" | "NoSuchKey") => Broken::Gone {
-                code: self.name(),
-            },
+            (404 | 410, _) | (_, "NoSuchVersion" | "NoSuchKey") => {
+                Broken::Gone { code: self.name() }
+            }
             (412 | 416, _) => Broken::ObjectChanged,
             (408 | 500..=599, _) => Broken::Transient {
                 reason: self.name(),
@@ -179,7 +181,9 @@ mod tests {
     }
 
     fn xml(code: &str, message: &str) -> String {
-        format!("<?xml version=\"1.0\"?>\n<Error><Code>{code}</Code><Message>{message}</Message></Error>")
+        format!(
+            "<?xml version=\"1.0\"?>\n<Error><Code>{code}</Code><Message>{message}</Message></Error>"
+        )
     }
 
     #[test]
@@ -212,11 +216,20 @@ mod tests {
 
     #[test]
     fn other_statuses_are_what_they_are() {
-        assert!(matches!(judged(404, &xml("NoSuchKey", "")), Broken::Gone { .. }));
+        assert!(matches!(
+            judged(404, &xml("NoSuchKey", "")),
+            Broken::Gone { .. }
+        ));
         assert!(matches!(judged(412, ""), Broken::ObjectChanged));
         assert!(matches!(judged(416, ""), Broken::ObjectChanged));
-        assert!(matches!(judged(500, &xml("InternalError", "")), Broken::Transient { .. }));
-        assert!(matches!(judged(503, &xml("SlowDown", "")), Broken::Throttled { .. }));
+        assert!(matches!(
+            judged(500, &xml("InternalError", "")),
+            Broken::Transient { .. }
+        ));
+        assert!(matches!(
+            judged(503, &xml("SlowDown", "")),
+            Broken::Throttled { .. }
+        ));
         assert!(matches!(judged(418, ""), Broken::Final(_)));
     }
 
@@ -224,7 +237,15 @@ mod tests {
     fn content_ranges_are_read_strictly() {
         assert_eq!(parse_content_range("bytes 5-9/10"), Some((5, 9, Some(10))));
         assert_eq!(parse_content_range("bytes 0-0/*"), Some((0, 0, None)));
-        for text in ["", "bytes */10", "bytes 9-5/10", "items 0-1/2", "bytes 0-1", "bytes -1-2/3", "bytes 0-1/x"] {
+        for text in [
+            "",
+            "bytes */10",
+            "bytes 9-5/10",
+            "items 0-1/2",
+            "bytes 0-1",
+            "bytes -1-2/3",
+            "bytes 0-1/x",
+        ] {
             assert_eq!(parse_content_range(text), None, "{text}");
         }
     }
@@ -232,7 +253,13 @@ mod tests {
     #[test]
     fn xml_is_read_only_as_far_as_it_goes() {
         assert_eq!(xml_text("<Code>A</Code>", "Code").as_deref(), Some("A"));
-        for body in ["", "<Code>", "</Code><Code>", "Code", &format!("<Code>{}</Code>", "x".repeat(301))] {
+        for body in [
+            "",
+            "<Code>",
+            "</Code><Code>",
+            "Code",
+            &format!("<Code>{}</Code>", "x".repeat(301)),
+        ] {
             assert_eq!(xml_text(body, "Code"), None, "{body}");
         }
     }

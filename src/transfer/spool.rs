@@ -160,7 +160,10 @@ mod tests {
         spool.write(Bytes::from_static(b"c")).await.unwrap();
         assert_eq!(spool.len(), 3);
         let (received, spent) = spool.finish().await.unwrap();
-        assert_eq!((received.size(), received.sha256()), (3, Sha256Digest::of(b"abc")));
+        assert_eq!(
+            (received.size(), received.sha256()),
+            (3, Sha256Digest::of(b"abc"))
+        );
         let read_back = Received::read(received_file(&spent), &|| false).unwrap();
         assert_eq!(read_back.sha256(), Sha256Digest::of(b"abc"));
         let (received, _) = spent.restart().unwrap().finish().await.unwrap();
