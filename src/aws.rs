@@ -79,6 +79,7 @@ pub struct Session {
     s3_endpoint: Option<Url>,
     http: HttpClient,
     retry: RetryPolicy,
+    read_timeout: Duration,
     max_rate: f64,
 }
 
@@ -161,6 +162,7 @@ impl Session {
             region,
             http,
             retry: RetryPolicy::new(max_attempts),
+            read_timeout: options.read_timeout,
             max_rate: options.max_rate,
             run_id,
         })
@@ -204,6 +206,11 @@ impl Session {
     /// How often a request is tried.
     pub(crate) fn retry(&self) -> &RetryPolicy {
         &self.retry
+    }
+
+    /// The longest time without a byte.
+    pub(crate) fn read_timeout(&self) -> Duration {
+        self.read_timeout
     }
 
     /// Control-plane calls a second.

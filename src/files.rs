@@ -16,6 +16,7 @@ mod staging;
 mod sync;
 #[cfg(test)]
 mod tests;
+mod tree;
 mod wrapper;
 
 use std::fs;
@@ -28,6 +29,7 @@ pub use remove::remove_tree;
 #[doc(hidden)]
 pub use rig::{Checkpoint, Rig};
 pub use staging::{PublishOptions, Published, Staging};
+pub use tree::read_tree;
 
 /// Whether `dest` is a directory with a regular file [`RECORD`] in it: what `--force` may replace, and what
 /// is whole. A link to such a directory counts.
