@@ -364,7 +364,7 @@ fn full_and_read_only(host: &Path) {
     publish(&dest, FORCE, 2).unwrap();
     assert_eq!(state(&dest), State::Whole(2));
 
-    mount(&["-o", "remount,ro"], &small);
+    mount(&["-o", "remount,bind,ro"], &small);
     for dest in [dest, small.join("new"), small] {
         let (kind, hint) = match Staging::create(&dest, FORCE) {
             Err(FilesError::Exists { .. }) => continue,
