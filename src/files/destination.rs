@@ -64,7 +64,7 @@ impl Destination {
             return Err(occupied(Occupant::Symlink));
         }
         let Some(name) = real.file_name().map(OsStr::to_owned) else {
-            return Err(if real.has_root() {
+            return Err(if real.parent().is_none() && real.has_root() {
                 occupied(Occupant::Root)
             } else {
                 FilesError::NoPlace {

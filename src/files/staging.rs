@@ -257,7 +257,7 @@ impl Staging {
     }
 
     /// Lets the staging and the destination change places.
-    fn replace(&self) -> Result<(), FilesError> {
+    pub(super) fn replace(&self) -> Result<(), FilesError> {
         let (wrapper, dest) = (&self.wrapper.dir, &self.dest);
         let failed = |e: Errno| FilesError::io("replace", dest.path(), e);
         let swap = || {
