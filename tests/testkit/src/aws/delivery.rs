@@ -4,6 +4,7 @@ use super::answer::{Answer, S3Subject, reason};
 use super::clock::Clock;
 use super::fault::{Cut, Fault};
 use bytes::{Bytes, BytesMut};
+use std::fmt::Write as _;
 use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -158,7 +159,7 @@ fn redirect(status: u16, to: &str) -> Answer {
     Answer::new(status, "text/html", Bytes::new()).header("Location", to)
 }
 
-fn total(body: &[Bytes]) -> u64 {
+pub(crate) fn total(body: &[Bytes]) -> u64 {
     body.iter().map(|piece| piece.len() as u64).sum()
 }
 
@@ -201,7 +202,8 @@ fn write_head(status: u16, headers: &[(String, String)], keep_alive: bool, clock
     for (name, value) in headers {
         // A header of a test may hold anything but a line break, which would be another header.
         let value = value.replace(['\r', '\n'], " ");
-        head.push_str(&format!("{name}: {value}\r\n"));
+        // Writing to a string does not fail.
+        let _ = write!(head, "{name}: {value}\r\n");
     }
     if !keep_alive {
         head.push_str("Connection: close\r\n");
@@ -265,13 +267,11 @@ pub(crate) async fn send(
             action();
         }
         while let Some((_, time)) = stalls.next_if(|(at, _)| *at <= sent) {
-            match time {
-                Some(time) => sleep(time).await,
-                None => {
-                    until_closed(stream).await;
-                    return Ok(Sent::Cut);
-                }
-            }
+            let Some(time) = time else {
+                until_closed(stream).await;
+                return Ok(Sent::Cut);
+            };
+            sleep(time).await;
         }
         if let Some((_, how)) = delivery.cut.filter(|(at, _)| *at <= sent) {
             end(stream, how).await;
@@ -315,7 +315,8 @@ pub(crate) async fn send(
         sent += now.len() as u64;
         progress(sent);
         if let Some(rate) = delivery.rate {
-            let due = Duration::from_secs_f64(sent as f64 / rate as f64);
+            let due = u128::from(sent) * 1_000_000 / u128::from(rate);
+            let due = Duration::from_micros(u64::try_from(due).unwrap_or(u64::MAX));
             sleep_until(begun + due).await;
         }
     }

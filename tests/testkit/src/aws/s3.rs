@@ -186,7 +186,8 @@ fn body(
         Asked::Whole => Answer::new(200, "application/zip", version.bytes.clone()),
         Asked::Part(part) => {
             // Both ends are within the object, whose length is a `usize`.
-            let (start, end) = (part.start as usize, part.end as usize);
+            let within = |at: u64| usize::try_from(at).unwrap_or(version.bytes.len());
+            let (start, end) = (within(part.start), within(part.end));
             let mut answer = Answer::new(206, "application/zip", version.bytes.slice(start..end))
                 .header(
                     "Content-Range",

@@ -22,8 +22,8 @@ pub(crate) async fn serve(listener: TcpListener, base: Arc<str>, shared: SharedR
             continue;
         };
         let (base, shared) = (Arc::clone(&base), Arc::clone(&shared));
+        let connection = shared.log.connect();
         tokio::spawn(async move {
-            let connection = shared.log.connect();
             let _ = stream.set_nodelay(true);
             // A connection that breaks is the client's business or a fault's.
             let _ = converse(stream, &base, &shared, connection).await;
@@ -155,8 +155,12 @@ async fn exchange(
     shared
         .log
         .update(id, |request| request.status = Some(status));
+    let planned = delivery::total(&delivery.body);
     let sent = delivery::send(stream, delivery, |bytes| {
-        shared.log.update(id, |request| request.bytes_sent = bytes);
+        shared.log.update(id, |request| {
+            request.bytes_sent = bytes;
+            request.complete = bytes == planned;
+        });
     })
     .await?;
     shared

@@ -3,6 +3,7 @@
 use super::*;
 use crate::packages;
 use serde_json::{Value, json};
+use std::fmt::Write as _;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 
@@ -49,9 +50,9 @@ fn ask(method: &str, url: &str, headers: &[(&str, &str)], body: &str) -> Reply {
     let mut request =
         format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
     for (name, value) in headers {
-        request.push_str(&format!("{name}: {value}\r\n"));
+        write!(request, "{name}: {value}\r\n").unwrap();
     }
-    request.push_str(&format!("Content-Length: {}\r\n\r\n{body}", body.len()));
+    write!(request, "Content-Length: {}\r\n\r\n{body}", body.len()).unwrap();
     stream.write_all(request.as_bytes()).unwrap();
     read(&mut stream, method == "HEAD")
 }
@@ -59,7 +60,7 @@ fn ask(method: &str, url: &str, headers: &[(&str, &str)], body: &str) -> Reply {
 fn read(stream: &mut TcpStream, head_only: bool) -> Reply {
     let mut reply = Reply::default();
     let mut bytes = Vec::new();
-    let mut buffer = [0; 64 * 1024];
+    let mut buffer = vec![0; 64 * 1024];
     loop {
         match stream.read(&mut buffer) {
             Ok(0) => break,
@@ -858,7 +859,6 @@ fn connections_are_kept_and_nonsense_survived() {
         (2, 1)
     );
     drop(TcpStream::connect(&host).unwrap());
-    assert_eq!(aws.connections(), 2);
     assert_eq!(aws.requests()[1].connection, 1);
     // A proxy's client names the whole URL.
     let mut stream = TcpStream::connect(&host).unwrap();
@@ -866,6 +866,7 @@ fn connections_are_kept_and_nonsense_survived() {
         .write_all(format!("GET {url} HTTP/1.0\r\n\r\n").as_bytes())
         .unwrap();
     assert_eq!(read(&mut stream, false).body, b"body");
+    assert_eq!(aws.connections(), 3);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The whole archive: entries, central directory, end records.
 
-use super::entry::{Entry, Packed, put16, put32, put64, short};
+use super::entry::Entry;
+use super::headers::{Packed, put16, put32, put64, short};
 
 /// Values of the end record (APPNOTE 4.3.16) in the place of the true ones.
 #[derive(Debug, Clone, Default)]

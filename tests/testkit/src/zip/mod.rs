@@ -16,6 +16,7 @@
 mod builder;
 mod entry;
 pub mod extra;
+mod headers;
 #[cfg(test)]
 mod tests;
 
