@@ -3,9 +3,10 @@
 use super::call::ACCOUNT;
 use super::describe::{configuration, describe_code};
 use super::function::Function;
+use super::storage::Access;
 use super::world::{
-    Access, Alias, Code, Departures, FunctionKey, FunctionState, SharedRef, Version, World,
-    code_sha256, partition,
+    Alias, Code, Departures, FunctionKey, FunctionState, SharedRef, Version, World, code_sha256,
+    partition,
 };
 use bytes::Bytes;
 use serde_json::{Value, json};

@@ -15,6 +15,7 @@ mod log;
 mod s3;
 mod server;
 mod side;
+mod storage;
 mod sts;
 #[cfg(test)]
 mod tests;
@@ -37,8 +38,9 @@ use clock::lock;
 use std::net::TcpListener as StdListener;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use storage::Access;
 use tokio::runtime::Runtime;
-use world::{Access, CallLimit, Shared, SharedRef};
+use world::{CallLimit, Shared, SharedRef};
 
 /// Stands in every secret that the server hands out or expects: signatures and tokens in URLs, secret keys, session
 /// tokens. A leak test looks for it in everything that a program wrote.
