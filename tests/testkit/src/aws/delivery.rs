@@ -33,6 +33,8 @@ pub(crate) struct Delivery {
     /// At which count of body bytes, what.
     pub actions: Vec<(u64, Action)>,
     pub keep_alive: bool,
+    /// An end of the connection that the head did not announce.
+    pub close_after: Option<Cut>,
 }
 
 /// The request's side of what `plan` needs.
@@ -64,6 +66,7 @@ pub(crate) fn plan(mut answer: Answer, faults: &[Fault], asked: &Asked, clock: &
         stalls: Vec::new(),
         actions: Vec::new(),
         keep_alive: true,
+        close_after: None,
     };
     for fault in faults {
         match fault {
@@ -75,11 +78,11 @@ pub(crate) fn plan(mut answer: Answer, faults: &[Fault], asked: &Asked, clock: &
             Fault::FlipBit { offset, bit } => flip(&mut body, answer.start, *offset, *bit),
             Fault::Shorter { by, honest } => {
                 let length = total(&body).saturating_sub(*by);
-                truncate(&mut body, length);
                 if *honest {
+                    truncate(&mut body, length);
                     stated = length;
                 } else {
-                    keep_alive = false;
+                    delivery.cut = Some((length, Cut::Fin));
                 }
             }
             Fault::Longer { by, honest } => {
@@ -87,10 +90,9 @@ pub(crate) fn plan(mut answer: Answer, faults: &[Fault], asked: &Asked, clock: &
                 body.push(Bytes::from(vec![b'+'; extra]));
                 if *honest {
                     stated += by;
-                } else {
-                    keep_alive = false;
                 }
             }
+            Fault::CloseAfter(how) => delivery.close_after = Some(*how),
             Fault::Chunked => framing = Framing::Chunked,
             Fault::UntilClose => framing = Framing::Close,
             Fault::CutBody(length) => {
@@ -144,6 +146,9 @@ fn replace(answer: &mut Answer, fault: &Fault, asked: &Asked, clock: &Clock) {
         Fault::S3(error) => *answer = error.answer(asked.subject, clock),
         Fault::Lambda(error) => *answer = error.answer(),
         Fault::Redirect { status, to } => *answer = redirect(*status, to),
+        Fault::MovedTo { status, base } => {
+            *answer = redirect(*status, &format!("{base}{}", asked.target));
+        }
         Fault::RedirectLoop => *answer = redirect(302, &asked.target),
         Fault::Json(patch) => {
             if let Ok(mut value) = serde_json::from_slice(&answer.body) {

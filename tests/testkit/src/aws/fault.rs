@@ -62,13 +62,15 @@ pub enum Fault {
         honest: bool,
     },
     /// The body goes on behind its end. Honest: `Content-Length` says so. Otherwise the bytes follow an answer that
-    /// was complete, as from a server that lost count.
+    /// was complete, as from a server that lost count, and stand before the next answer on a kept connection.
     Longer {
         /// How many bytes more.
         by: u64,
         /// Whether `Content-Length` tells.
         honest: bool,
     },
+    /// After a complete answer that did not announce it, the connection ends: the client's pool holds a dead one.
+    CloseAfter(Cut),
     /// `Transfer-Encoding: chunked` and no `Content-Length`.
     Chunked,
     /// No `Content-Length` and no chunks: the body ends with the connection.
@@ -98,6 +100,13 @@ pub enum Fault {
         status: u16,
         /// `Location`, as sent.
         to: String,
+    },
+    /// A redirect with this status to the same path and query at another base (`http://host:port`).
+    MovedTo {
+        /// 301, 302, 303, 307 or 308.
+        status: u16,
+        /// Where the same request would be answered.
+        base: String,
     },
     /// A redirect (302) to the very URL that was asked for.
     RedirectLoop,
@@ -292,6 +301,8 @@ impl fmt::Debug for Fault {
             Self::S3(error) => write!(f, "S3 {error:?}"),
             Self::Lambda(error) => write!(f, "Lambda {} {}", error.status, error.code),
             Self::Redirect { status, to } => write!(f, "{status} to {to}"),
+            Self::MovedTo { status, base } => write!(f, "{status} to {base}"),
+            Self::CloseAfter(how) => write!(f, "close after the answer by {how:?}"),
             Self::RedirectLoop => f.write_str("redirect loop"),
             Self::CutBody(length) => write!(f, "body cut to {length}"),
             Self::Json(_) => f.write_str("changed JSON"),

@@ -152,6 +152,7 @@ async fn exchange(
         }
     }
     let (status, keep_alive) = (delivery.status, delivery.keep_alive);
+    let close_after = delivery.close_after;
     shared
         .log
         .update(id, |request| request.status = Some(status));
@@ -166,10 +167,14 @@ async fn exchange(
     shared
         .log
         .update(id, |request| request.complete = sent == Sent::Whole);
-    if sent == Sent::Whole && !keep_alive {
-        delivery::end(stream, super::fault::Cut::Fin).await;
+    if sent == Sent::Cut {
+        return Ok(false);
     }
-    Ok(sent == Sent::Whole && keep_alive)
+    let close = close_after.or((!keep_alive).then_some(super::fault::Cut::Fin));
+    if let Some(how) = close {
+        delivery::end(stream, how).await;
+    }
+    Ok(close.is_none())
 }
 
 /// The operation of a request and the arguments in its path.

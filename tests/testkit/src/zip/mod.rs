@@ -20,5 +20,5 @@ mod headers;
 #[cfg(test)]
 mod tests;
 
-pub use builder::{EndLie, Zip64End, ZipBuilder};
+pub use builder::{EndLie, Zip64End, Zip64Lie, ZipBuilder};
 pub use entry::{Descriptor, Entry, FAT, Lie, UNIX};

@@ -190,6 +190,16 @@ fn every_fault_does_what_it_says_on_the_wire() {
             },
             |r, _| r.status == 307 && r.header("location") == Some("file:///etc/passwd"),
         ),
+        case(
+            "moved",
+            Fault::MovedTo {
+                status: 301,
+                base: "http://127.0.0.2:1".into(),
+            },
+            |r, _| {
+                r.status == 301 && r.header("location") == Some("http://127.0.0.2:1/bucket/key?a=b")
+            },
+        ),
         case("redirect loop", Fault::RedirectLoop, |r, _| {
             r.status == 302 && r.header("location") == Some("/bucket/key?a=b")
         }),
@@ -221,6 +231,55 @@ fn every_fault_does_what_it_says_on_the_wire() {
             "after {name}"
         );
         aws.clear_faults();
+    }
+}
+
+/// What a client that keeps its connection meets at its second request.
+#[test]
+fn kept_connections_are_poisoned_or_dead() {
+    for (fault, expected) in [
+        (
+            Fault::Header("X-Harmless".into(), "1".into()),
+            "HTTP/1.1 200",
+        ),
+        (
+            Fault::Longer {
+                by: 3,
+                honest: false,
+            },
+            "+++HTTP/1.1 200",
+        ),
+        (Fault::CloseAfter(Cut::Fin), ""),
+    ] {
+        let aws = FakeAws::start();
+        let (host, target) = split(&aws.public_object("bucket", "key", "body"));
+        let name = format!("{fault:?}");
+        aws.fault(On::Object, fault);
+        let mut stream = TcpStream::connect(&host).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_millis(400)))
+            .unwrap();
+        let request = format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut bytes = Vec::new();
+        while !bytes.ends_with(b"body") {
+            let mut one = [0];
+            stream.read_exact(&mut one).unwrap();
+            bytes.push(one[0]);
+        }
+        assert!(
+            !String::from_utf8(bytes)
+                .unwrap()
+                .contains("Connection: close")
+        );
+        let _ = stream.write_all(request.as_bytes());
+        let mut rest = vec![0; expected.len()];
+        let length = if expected.is_empty() {
+            stream.read(&mut [0]).unwrap_or(0)
+        } else {
+            stream.read_exact(&mut rest).map_or(0, |()| rest.len())
+        };
+        assert_eq!(&rest[..length], expected.as_bytes(), "{name}");
     }
 }
 
