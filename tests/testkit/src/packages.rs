@@ -73,7 +73,7 @@ pub fn zip_of_size(bytes: usize, seed: u64) -> Vec<u8> {
     zip(bytes.saturating_sub(frame))
 }
 
-/// Bytes that no compressor makes smaller, the same for the same seed (SplitMix64).
+/// Bytes that no compressor makes smaller, the same for the same seed (`SplitMix64`).
 #[must_use]
 pub fn sized(bytes: usize, seed: u64) -> Vec<u8> {
     let mut state = seed;

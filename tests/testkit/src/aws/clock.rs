@@ -1,6 +1,7 @@
 //! The server's clock, which a test can set wrong, and the server's randomness.
 
 use jiff::{SignedDuration, Timestamp};
+use std::fmt::Write as _;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -51,7 +52,7 @@ pub(crate) fn lambda_time(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%S.%3f+0000").to_string()
 }
 
-/// That many random bytes in lower-case hex. Good enough for a test server: SipHash under the standard library's
+/// That many random bytes in lower-case hex. Good enough for a test server: `SipHash` under the standard library's
 /// random keys.
 pub(crate) fn random_hex(bytes: usize) -> String {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
@@ -59,7 +60,8 @@ pub(crate) fn random_hex(bytes: usize) -> String {
     while hex.len() < bytes * 2 {
         let mut hasher = RandomState::new().build_hasher();
         hasher.write_u64(COUNTER.fetch_add(1, Ordering::Relaxed));
-        hex.push_str(&format!("{:016x}", hasher.finish()));
+        // Writing to a string does not fail.
+        let _ = write!(hex, "{:016x}", hasher.finish());
     }
     hex.truncate(bytes * 2);
     hex

@@ -4,6 +4,7 @@ use super::answer::{Answer, S3Subject, reason};
 use super::clock::Clock;
 use super::fault::{Cut, Fault};
 use bytes::{Bytes, BytesMut};
+use std::fmt::Write as _;
 use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -32,6 +33,8 @@ pub(crate) struct Delivery {
     /// At which count of body bytes, what.
     pub actions: Vec<(u64, Action)>,
     pub keep_alive: bool,
+    /// An end of the connection that the head did not announce.
+    pub close_after: Option<Cut>,
 }
 
 /// The request's side of what `plan` needs.
@@ -63,6 +66,7 @@ pub(crate) fn plan(mut answer: Answer, faults: &[Fault], asked: &Asked, clock: &
         stalls: Vec::new(),
         actions: Vec::new(),
         keep_alive: true,
+        close_after: None,
     };
     for fault in faults {
         match fault {
@@ -74,11 +78,11 @@ pub(crate) fn plan(mut answer: Answer, faults: &[Fault], asked: &Asked, clock: &
             Fault::FlipBit { offset, bit } => flip(&mut body, answer.start, *offset, *bit),
             Fault::Shorter { by, honest } => {
                 let length = total(&body).saturating_sub(*by);
-                truncate(&mut body, length);
                 if *honest {
+                    truncate(&mut body, length);
                     stated = length;
                 } else {
-                    keep_alive = false;
+                    delivery.cut = Some((length, Cut::Fin));
                 }
             }
             Fault::Longer { by, honest } => {
@@ -86,10 +90,9 @@ pub(crate) fn plan(mut answer: Answer, faults: &[Fault], asked: &Asked, clock: &
                 body.push(Bytes::from(vec![b'+'; extra]));
                 if *honest {
                     stated += by;
-                } else {
-                    keep_alive = false;
                 }
             }
+            Fault::CloseAfter(how) => delivery.close_after = Some(*how),
             Fault::Chunked => framing = Framing::Chunked,
             Fault::UntilClose => framing = Framing::Close,
             Fault::CutBody(length) => {
@@ -143,6 +146,9 @@ fn replace(answer: &mut Answer, fault: &Fault, asked: &Asked, clock: &Clock) {
         Fault::S3(error) => *answer = error.answer(asked.subject, clock),
         Fault::Lambda(error) => *answer = error.answer(),
         Fault::Redirect { status, to } => *answer = redirect(*status, to),
+        Fault::MovedTo { status, base } => {
+            *answer = redirect(*status, &format!("{base}{}", asked.target));
+        }
         Fault::RedirectLoop => *answer = redirect(302, &asked.target),
         Fault::Json(patch) => {
             if let Ok(mut value) = serde_json::from_slice(&answer.body) {
@@ -158,7 +164,7 @@ fn redirect(status: u16, to: &str) -> Answer {
     Answer::new(status, "text/html", Bytes::new()).header("Location", to)
 }
 
-fn total(body: &[Bytes]) -> u64 {
+pub(crate) fn total(body: &[Bytes]) -> u64 {
     body.iter().map(|piece| piece.len() as u64).sum()
 }
 
@@ -201,7 +207,8 @@ fn write_head(status: u16, headers: &[(String, String)], keep_alive: bool, clock
     for (name, value) in headers {
         // A header of a test may hold anything but a line break, which would be another header.
         let value = value.replace(['\r', '\n'], " ");
-        head.push_str(&format!("{name}: {value}\r\n"));
+        // Writing to a string does not fail.
+        let _ = write!(head, "{name}: {value}\r\n");
     }
     if !keep_alive {
         head.push_str("Connection: close\r\n");
@@ -265,13 +272,11 @@ pub(crate) async fn send(
             action();
         }
         while let Some((_, time)) = stalls.next_if(|(at, _)| *at <= sent) {
-            match time {
-                Some(time) => sleep(time).await,
-                None => {
-                    until_closed(stream).await;
-                    return Ok(Sent::Cut);
-                }
-            }
+            let Some(time) = time else {
+                until_closed(stream).await;
+                return Ok(Sent::Cut);
+            };
+            sleep(time).await;
         }
         if let Some((_, how)) = delivery.cut.filter(|(at, _)| *at <= sent) {
             end(stream, how).await;
@@ -315,7 +320,8 @@ pub(crate) async fn send(
         sent += now.len() as u64;
         progress(sent);
         if let Some(rate) = delivery.rate {
-            let due = Duration::from_secs_f64(sent as f64 / rate as f64);
+            let due = u128::from(sent) * 1_000_000 / u128::from(rate);
+            let due = Duration::from_micros(u64::try_from(due).unwrap_or(u64::MAX));
             sleep_until(begun + due).await;
         }
     }

@@ -4,7 +4,7 @@ use super::answer::{Answer, LambdaError};
 use super::call::{ACCOUNT, Call, account_of, caller_arn};
 use super::clock::lambda_time;
 use super::lambda::not_found;
-use super::world::{LayerState, Shared, SharedRef, code_sha256, partition};
+use super::world::{LayerState, Shared, SharedRef, Stated, code_sha256, partition};
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
@@ -18,7 +18,7 @@ pub struct LayerBuilder {
     zip: Bytes,
     code_sha256: Option<String>,
     denied: bool,
-    location: Option<Option<String>>,
+    location: Stated,
 }
 
 impl LayerBuilder {
@@ -31,7 +31,7 @@ impl LayerBuilder {
             zip: Bytes::new(),
             code_sha256: None,
             denied: false,
-            location: None,
+            location: Stated::Presigned,
         }
     }
 
@@ -67,7 +67,7 @@ impl LayerBuilder {
 
     /// Another `Location`, or (`None`) none.
     pub fn location(mut self, url: Option<&str>) -> Self {
-        self.location = Some(url.map(str::to_owned));
+        self.location = url.into();
         self
     }
 
@@ -177,8 +177,9 @@ fn answer(shared: &Shared, call: &Call, arn: &str) -> Result<Answer, LambdaError
     let mut body: Map<String, Value> = layer.answer.clone();
     let (package, location) = (layer.package.clone(), layer.location.clone());
     let url = match location {
-        Some(url) => url,
-        None => Some(world.presign(call.base, &package, call.region(), now)),
+        Stated::Other(url) => Some(url),
+        Stated::Absent => None,
+        Stated::Presigned => Some(world.presign(call.base, &package, call.region(), now)),
     };
     if let (Some(url), Some(content)) =
         (url, body.get_mut("Content").and_then(Value::as_object_mut))

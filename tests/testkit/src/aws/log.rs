@@ -32,7 +32,7 @@ pub struct Request {
     pub status: Option<u16>,
     /// Bytes of the answer's body handed to the kernel so far, without the framing.
     pub bytes_sent: u64,
-    /// Whether the whole answer was written as planned; false when cut, by a fault or by the client.
+    /// Whether the whole answer was written; false when cut, by a fault or by the client.
     pub complete: bool,
 }
 
@@ -98,6 +98,24 @@ impl Log {
             change(request);
         }
         self.changed.notify_all();
+    }
+
+    /// Waits until what clients have already received is counted too: a count is raised after the write, and the
+    /// client may be quicker than that. A tenth of a second at most.
+    pub fn settle(&self) {
+        let busy: Vec<(usize, u64)> = lock(&self.requests)
+            .iter()
+            .enumerate()
+            .filter(|(_, request)| request.finished.is_none() && !request.complete)
+            .map(|(id, request)| (id, request.bytes_sent))
+            .collect();
+        self.wait_until(Duration::from_millis(100), |requests| {
+            busy.iter().all(|(id, sent)| {
+                requests.get(*id).is_none_or(|request| {
+                    request.finished.is_some() || request.complete || request.bytes_sent > *sent
+                })
+            })
+        });
     }
 
     pub fn requests(&self) -> Vec<Request> {

@@ -1,28 +1,36 @@
 //! The embedded AWS: Lambda, STS and S3-like storage over real HTTP on loopback, with faults at will.
 
 mod answer;
+mod builder;
 mod call;
 mod clock;
 mod delivery;
+mod describe;
 mod fault;
 mod function;
 mod lambda;
 mod layer;
+mod lists;
 mod log;
 mod s3;
 mod server;
+mod side;
+mod storage;
 mod sts;
 #[cfg(test)]
 mod tests;
+mod when;
 mod wire;
 mod world;
 
 pub use answer::{LambdaError, S3Error};
+pub use builder::FunctionBuilder;
 pub use call::ACCOUNT;
-pub use fault::{Cut, Fault, JsonPatch, On, When};
-pub use function::{Function, FunctionBuilder};
+pub use fault::{Cut, Fault, JsonPatch};
+pub use function::Function;
 pub use layer::LayerBuilder;
 pub use log::Request;
+pub use when::{On, When};
 pub use world::{Key, Trigger, code_sha256};
 
 use bytes::Bytes;
@@ -30,8 +38,9 @@ use clock::lock;
 use std::net::TcpListener as StdListener;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use storage::Access;
 use tokio::runtime::Runtime;
-use world::{Access, CallLimit, Shared, SharedRef};
+use world::{CallLimit, Shared, SharedRef};
 
 /// Stands in every secret that the server hands out or expects: signatures and tokens in URLs, secret keys, session
 /// tokens. A leak test looks for it in everything that a program wrote.
@@ -75,7 +84,7 @@ impl FakeAws {
         let shared = SharedRef::default();
         {
             let mut world = shared.world();
-            world.url_lifetime = Duration::from_secs(600);
+            world.url_lifetime = Duration::from_mins(10);
             for key in [
                 Key::Unrecognized,
                 Key::Expired,
@@ -249,7 +258,7 @@ impl FakeAws {
     /// Adds a fault. An [`On`] alone means the next request of that kind, once. All faults that apply to a request act
     /// together; of two that replace the answer, the later one wins.
     pub fn fault(&self, when: impl Into<When>, fault: Fault) {
-        lock(&self.shared.rules).push(fault::Rule::new(when.into(), fault));
+        lock(&self.shared.rules).push(when::Rule::new(when.into(), fault));
     }
 
     /// Adds faults for the next requests of a kind, one each, in this order.
@@ -267,6 +276,7 @@ impl FakeAws {
     /// All requests so far, in order.
     #[must_use]
     pub fn requests(&self) -> Vec<Request> {
+        self.shared.log.settle();
         self.shared.log.requests()
     }
 
@@ -289,6 +299,7 @@ impl FakeAws {
     /// Bytes of bodies handed to the kernel for an operation, all requests together.
     #[must_use]
     pub fn bytes_sent(&self, operation: &str) -> u64 {
+        self.shared.log.settle();
         self.shared.log.read(|requests| {
             requests
                 .iter()

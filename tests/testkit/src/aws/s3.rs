@@ -5,8 +5,9 @@ use super::call::Call;
 use super::clock::{Clock, http_date, iso};
 use super::delivery::Action;
 use super::fault::Fault;
+use super::storage::{Access, ObjectVersion};
 use super::wire::decode_path;
-use super::world::{Access, ObjectVersion, SharedRef, Trigger, World};
+use super::world::{SharedRef, Trigger, World};
 use jiff::SignedDuration;
 use std::ops::Range;
 use std::sync::Arc;
@@ -186,7 +187,8 @@ fn body(
         Asked::Whole => Answer::new(200, "application/zip", version.bytes.clone()),
         Asked::Part(part) => {
             // Both ends are within the object, whose length is a `usize`.
-            let (start, end) = (part.start as usize, part.end as usize);
+            let within = |at: u64| usize::try_from(at).unwrap_or(version.bytes.len());
+            let (start, end) = (within(part.start), within(part.end));
             let mut answer = Answer::new(206, "application/zip", version.bytes.slice(start..end))
                 .header(
                     "Content-Range",

@@ -22,8 +22,8 @@ pub(crate) async fn serve(listener: TcpListener, base: Arc<str>, shared: SharedR
             continue;
         };
         let (base, shared) = (Arc::clone(&base), Arc::clone(&shared));
+        let connection = shared.log.connect();
         tokio::spawn(async move {
-            let connection = shared.log.connect();
             let _ = stream.set_nodelay(true);
             // A connection that breaks is the client's business or a fault's.
             let _ = converse(stream, &base, &shared, connection).await;
@@ -152,20 +152,29 @@ async fn exchange(
         }
     }
     let (status, keep_alive) = (delivery.status, delivery.keep_alive);
+    let close_after = delivery.close_after;
     shared
         .log
         .update(id, |request| request.status = Some(status));
+    let planned = delivery::total(&delivery.body);
     let sent = delivery::send(stream, delivery, |bytes| {
-        shared.log.update(id, |request| request.bytes_sent = bytes);
+        shared.log.update(id, |request| {
+            request.bytes_sent = bytes;
+            request.complete = bytes == planned;
+        });
     })
     .await?;
     shared
         .log
         .update(id, |request| request.complete = sent == Sent::Whole);
-    if sent == Sent::Whole && !keep_alive {
-        delivery::end(stream, super::fault::Cut::Fin).await;
+    if sent == Sent::Cut {
+        return Ok(false);
     }
-    Ok(sent == Sent::Whole && keep_alive)
+    let close = close_after.or((!keep_alive).then_some(super::fault::Cut::Fin));
+    if let Some(how) = close {
+        delivery::end(stream, how).await;
+    }
+    Ok(close.is_none())
 }
 
 /// The operation of a request and the arguments in its path.

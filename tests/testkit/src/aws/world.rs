@@ -1,8 +1,9 @@
 //! The state behind the endpoints: functions, layers, objects, signed URLs and roles.
 
-use super::clock::{Clock, amz_date, lambda_time, lock, random_hex};
-use super::fault::Rule;
+use super::clock::{Clock, lambda_time, lock};
 use super::log::Log;
+use super::storage::{Object, Package, Signed};
+use super::when::Rule;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -30,6 +31,9 @@ impl Shared {
         lock(&self.world)
     }
 }
+
+/// The handle that each connection holds.
+pub(crate) type SharedRef = Arc<Shared>;
 
 #[derive(Default)]
 pub(crate) struct World {
@@ -95,13 +99,6 @@ impl CallLimit {
     }
 }
 
-/// A package kept in the server's bucket.
-#[derive(Debug, Clone)]
-pub(crate) struct Package {
-    pub path: String,
-    pub version_id: String,
-}
-
 #[derive(Debug, Clone)]
 pub(crate) enum Code {
     Zip(Package),
@@ -141,13 +138,28 @@ pub(crate) struct Swap {
     pub zip: Bytes,
 }
 
+/// The `Location` that is stated.
+#[derive(Debug, Default, Clone)]
+pub(crate) enum Stated {
+    /// A fresh presigned URL.
+    #[default]
+    Presigned,
+    Absent,
+    Other(String),
+}
+
+impl From<Option<&str>> for Stated {
+    fn from(url: Option<&str>) -> Self {
+        url.map_or(Self::Absent, |url| Self::Other(url.to_owned()))
+    }
+}
+
 /// How a function's `GetFunction` answer departs from its state.
 #[derive(Default, Clone)]
 pub(crate) struct Departures {
     pub code_error: Option<(String, String)>,
     pub tags_error: Option<(String, String)>,
-    /// `Some(None)`: no `Location`.
-    pub location: Option<Option<String>>,
+    pub location: Stated,
     pub resolved: Option<(String, String, String)>,
     pub patch: Option<super::fault::JsonPatch>,
     pub raw: Option<Bytes>,
@@ -226,46 +238,7 @@ pub(crate) struct LayerState {
     pub package: Package,
     pub region: String,
     pub denied: bool,
-    pub location: Option<Option<String>>,
-}
-
-/// Who may read an object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Access {
-    /// Only with a presigned URL.
-    Presigned,
-    /// With a signed request (`Authorization`) or a presigned URL.
-    Private,
-    /// Anybody.
-    Public,
-}
-
-pub(crate) struct Object {
-    /// Oldest first.
-    pub versions: Vec<ObjectVersion>,
-    pub access: Access,
-    pub owner: Option<FunctionKey>,
-}
-
-#[derive(Clone)]
-pub(crate) struct ObjectVersion {
-    pub id: String,
-    pub bytes: Bytes,
-    pub etag: String,
-    pub modified: Timestamp,
-}
-
-/// A presigned URL that was handed out.
-#[derive(Debug, Clone)]
-pub(crate) struct Signed {
-    pub path: String,
-    /// The query without the signature, as minted.
-    pub query: String,
-    pub token: String,
-    pub made: Timestamp,
-    pub lifetime: Duration,
-    pub expired: bool,
-    pub token_expired: bool,
+    pub location: Stated,
 }
 
 /// Standard base64 of the SHA-256 of some bytes: what Lambda calls `CodeSha256`.
@@ -285,53 +258,6 @@ pub(crate) fn partition(region: &str) -> &'static str {
 }
 
 impl World {
-    /// Puts an object version at a path and answers its version id.
-    pub fn put(
-        &mut self,
-        path: &str,
-        bytes: Bytes,
-        access: Access,
-        owner: Option<FunctionKey>,
-        now: Timestamp,
-    ) -> String {
-        let id = random_hex(16);
-        let etag: String = Sha256::digest(&bytes)
-            .iter()
-            .take(16)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        let object = self.objects.entry(path.to_owned()).or_insert(Object {
-            versions: Vec::new(),
-            access,
-            owner,
-        });
-        object.access = access;
-        object.versions.push(ObjectVersion {
-            id: id.clone(),
-            bytes,
-            etag: format!("\"{etag}\""),
-            modified: now,
-        });
-        id
-    }
-
-    /// Stores a package under a fresh name as Lambda does.
-    pub fn put_package(
-        &mut self,
-        account: &str,
-        name: &str,
-        bytes: Bytes,
-        owner: Option<FunctionKey>,
-        now: Timestamp,
-    ) -> Package {
-        let path = format!(
-            "/snapshots/{account}/{name}-{}",
-            super::answer::request_uuid()
-        );
-        let version_id = self.put(&path, bytes, Access::Presigned, owner, now);
-        Package { path, version_id }
-    }
-
     /// Gives `$LATEST` of a function new code; false when there is no such function.
     pub fn update_code(&mut self, key: &FunctionKey, zip: Bytes, now: Timestamp) -> bool {
         if !self.functions.contains_key(key) {
@@ -350,51 +276,4 @@ impl World {
         function.latest.code = Code::Zip(package);
         true
     }
-
-    /// A presigned URL for an object version, signed afresh.
-    pub fn presign(
-        &mut self,
-        base: &str,
-        package: &Package,
-        region: &str,
-        now: Timestamp,
-    ) -> String {
-        let made = Timestamp::from_second(now.as_second()).unwrap_or(now);
-        let stamp = amz_date(made);
-        let token = format!("IQoJb3JpZ2luX2Vj{}{}", super::SECRET_MARKER, random_hex(48));
-        let signature = format!("{}{}", super::SECRET_MARKER, random_hex(32));
-        let query = url::form_urlencoded::Serializer::new(String::new())
-            .append_pair("versionId", &package.version_id)
-            .append_pair("X-Amz-Security-Token", &token)
-            .append_pair("X-Amz-Algorithm", "AWS4-HMAC-SHA256")
-            .append_pair("X-Amz-Date", &stamp)
-            .append_pair("X-Amz-SignedHeaders", "host")
-            .append_pair("X-Amz-Expires", &self.url_lifetime.as_secs().to_string())
-            .append_pair(
-                "X-Amz-Credential",
-                &format!(
-                    "ASIALARDERSIGNER0000/{}/{region}/s3/aws4_request",
-                    &stamp[..8]
-                ),
-            )
-            .finish();
-        let base = self.objects_at.clone().unwrap_or_else(|| base.to_owned());
-        let url = format!("{base}{}?{query}&X-Amz-Signature={signature}", package.path);
-        self.signed.insert(
-            signature,
-            Signed {
-                path: package.path.clone(),
-                query,
-                token,
-                made,
-                lifetime: self.url_lifetime,
-                expired: false,
-                token_expired: false,
-            },
-        );
-        url
-    }
 }
-
-/// What a body of a call is made from: shared by the handlers.
-pub(crate) type SharedRef = Arc<Shared>;

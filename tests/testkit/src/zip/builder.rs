@@ -1,6 +1,7 @@
 //! The whole archive: entries, central directory, end records.
 
-use super::entry::{Entry, Packed, put16, put32, put64, short};
+use super::entry::Entry;
+use super::headers::{Packed, put16, put32, put64, short};
 
 /// Values of the end record (APPNOTE 4.3.16) in the place of the true ones.
 #[derive(Debug, Clone, Default)]
@@ -19,6 +20,23 @@ pub struct EndLie {
     pub central_offset: Option<u32>,
     /// Stated length of the comment.
     pub comment_length: Option<u16>,
+}
+
+/// Values of the zip64 end record and its locator in the place of the true ones.
+#[derive(Debug, Clone, Default)]
+pub struct Zip64Lie {
+    /// Entries on this disk.
+    pub entries_here: Option<u64>,
+    /// Entries in all.
+    pub entries: Option<u64>,
+    /// Size of the central directory, in bytes.
+    pub central_size: Option<u64>,
+    /// Offset of the central directory, in bytes.
+    pub central_offset: Option<u64>,
+    /// The locator's offset of the zip64 end record, in bytes.
+    pub record_offset: Option<u64>,
+    /// The locator's number of disks.
+    pub disks: Option<u32>,
 }
 
 /// Whether there is a zip64 end record with its locator (APPNOTE 4.3.14, 4.3.15).
@@ -55,6 +73,8 @@ pub struct ZipBuilder {
     pub trailing: Vec<u8>,
     /// Zip64 end record and locator.
     pub zip64_end: Zip64End,
+    /// Lies of the zip64 end record and its locator.
+    pub zip64_lie: Zip64Lie,
     /// Lies of the end record.
     pub end: EndLie,
     /// The end record once more behind the first, with these lies.
@@ -220,13 +240,19 @@ impl ZipBuilder {
             put16(out, 45);
             put32(out, 0);
             put32(out, 0);
-            for value in [count, count, size, offset] {
+            let lie = &self.zip64_lie;
+            for value in [
+                lie.entries_here.unwrap_or(count),
+                lie.entries.unwrap_or(count),
+                lie.central_size.unwrap_or(size),
+                lie.central_offset.unwrap_or(offset),
+            ] {
                 put64(out, value);
             }
             out.extend_from_slice(b"PK\x06\x07");
             put32(out, 0);
-            put64(out, record);
-            put32(out, 1);
+            put64(out, lie.record_offset.unwrap_or(record));
+            put32(out, lie.disks.unwrap_or(1));
         }
         let mask16 = |value: u64| {
             if zip64 {

@@ -1,6 +1,6 @@
 //! Extra fields (APPNOTE 4.5): a two-byte id, a two-byte length, the data.
 
-use super::entry::{put16, put32, put64, short};
+use super::headers::{put16, put32, put64, short};
 use flate2::Crc;
 
 /// Any field.
@@ -56,7 +56,7 @@ pub fn ntfs(modified: u64, accessed: u64, created: u64) -> Vec<u8> {
     field(0x000a, &data)
 }
 
-/// 0x9901, WinZip's AES encryption, AES-256, over the given real method.
+/// 0x9901, `WinZip`'s AES encryption, AES-256, over the given real method.
 #[must_use]
 pub fn aes(method: u16) -> Vec<u8> {
     let mut data = vec![2, 0, b'A', b'E', 3];

@@ -16,8 +16,9 @@
 mod builder;
 mod entry;
 pub mod extra;
+mod headers;
 #[cfg(test)]
 mod tests;
 
-pub use builder::{EndLie, Zip64End, ZipBuilder};
+pub use builder::{EndLie, Zip64End, Zip64Lie, ZipBuilder};
 pub use entry::{Descriptor, Entry, FAT, Lie, UNIX};
