@@ -1,6 +1,9 @@
 //! Fetches, verifies and keeps what is deployed on AWS Lambda.
 
 pub mod aws;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
 pub mod digest;
 pub mod error;
 pub mod events;
