@@ -5,3 +5,4 @@ pub mod error;
 pub mod events;
 pub mod package;
 pub mod presigned;
+pub mod unpack;
