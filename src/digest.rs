@@ -204,22 +204,31 @@ pub struct TreeHashes {
     pub h1: Option<String>,
     /// Why there is no `h1`.
     pub h1_reason: Option<String>,
-    /// `t1:` and the base64 of the SHA-256 over all nodes; see [`tree_hashes`].
+    /// `t1:` and the base64 of the SHA-256 over all nodes; see [`TreeHasher`].
     pub tree: String,
 }
 
-/// Computes both content hashes. `nodes` are `(path, node)` with `/` between components, in any order.
+/// Computes both content hashes of a tree whose nodes come one by one, in the order of their paths' bytes. Nothing but two
+/// running hashes is kept.
 ///
-/// `t1` hashes, for each node in the order of its path's bytes, four fields, each followed by one NUL:
-/// `f`, `l` or `d`; `1` for a file that its owner may execute, else `0`; the path; the file's SHA-256 in hex,
-/// the link's target, or nothing for a directory.
-pub fn tree_hashes<'a>(nodes: impl IntoIterator<Item = (&'a [u8], &'a TreeNode)>) -> TreeHashes {
-    let mut nodes: Vec<_> = nodes.into_iter().collect();
-    nodes.sort_unstable_by_key(|(path, _)| *path);
-    let mut h1 = Sha256::new();
-    let mut tree = Sha256::new();
-    let mut newline = None;
-    for (path, node) in nodes {
+/// `t1` hashes, for each node, four fields, each followed by one NUL: `f`, `l` or `d`; `1` for a file that
+/// its owner may execute, else `0`; the path; the file's SHA-256 in hex, the link's target, or nothing for a
+/// directory.
+#[derive(Default)]
+pub struct TreeHasher {
+    h1: Sha256,
+    tree: Sha256,
+    newline: Option<String>,
+}
+
+impl TreeHasher {
+    /// A hasher that has seen no node.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes in the node at `path`, with `/` between components.
+    pub fn add(&mut self, path: &[u8], node: &TreeNode) {
         let (kind, executable): (&[u8], &[u8]) = match node {
             TreeNode::File { executable, .. } => (b"f", if *executable { b"1" } else { b"0" }),
             TreeNode::Symlink { .. } => (b"l", b"0"),
@@ -229,12 +238,13 @@ pub fn tree_hashes<'a>(nodes: impl IntoIterator<Item = (&'a [u8], &'a TreeNode)>
         let content: &[u8] = match node {
             TreeNode::File { sha256, .. } => {
                 hex = sha256.hex();
-                h1.update(hex.as_bytes());
-                h1.update(b"  ");
-                h1.update(path);
-                h1.update(b"\n");
+                self.h1.update(hex.as_bytes());
+                self.h1.update(b"  ");
+                self.h1.update(path);
+                self.h1.update(b"\n");
                 if path.contains(&b'\n') {
-                    newline.get_or_insert(path);
+                    self.newline
+                        .get_or_insert_with(|| String::from_utf8_lossy(path).into_owned());
                 }
                 hex.as_bytes()
             }
@@ -242,17 +252,35 @@ pub fn tree_hashes<'a>(nodes: impl IntoIterator<Item = (&'a [u8], &'a TreeNode)>
             TreeNode::EmptyDirectory => b"",
         };
         for field in [kind, executable, path, content] {
-            tree.update(field);
-            tree.update(b"\0");
+            self.tree.update(field);
+            self.tree.update(b"\0");
         }
     }
-    let encode = |name: &str, hash: Sha256| format!("{name}:{}", STANDARD.encode(hash.finalize()));
-    TreeHashes {
-        h1: newline.is_none().then(|| encode("h1", h1)),
-        h1_reason: newline
-            .map(|path| format!("the name {:?} has a newline", String::from_utf8_lossy(path))),
-        tree: encode("t1", tree),
+
+    /// Both hashes of what was taken in.
+    pub fn finish(self) -> TreeHashes {
+        let encode =
+            |name: &str, hash: Sha256| format!("{name}:{}", STANDARD.encode(hash.finalize()));
+        TreeHashes {
+            h1: self.newline.is_none().then(|| encode("h1", self.h1)),
+            h1_reason: self
+                .newline
+                .map(|path| format!("the name {path:?} has a newline")),
+            tree: encode("t1", self.tree),
+        }
     }
+}
+
+/// Computes both content hashes. `nodes` are `(path, node)` with `/` between components, in any order; see
+/// [`TreeHasher`] for what is hashed.
+pub fn tree_hashes<'a>(nodes: impl IntoIterator<Item = (&'a [u8], &'a TreeNode)>) -> TreeHashes {
+    let mut nodes: Vec<_> = nodes.into_iter().collect();
+    nodes.sort_unstable_by_key(|(path, _)| *path);
+    let mut hasher = TreeHasher::new();
+    for (path, node) in nodes {
+        hasher.add(path, node);
+    }
+    hasher.finish()
 }
 
 #[cfg(test)]

@@ -1,0 +1,214 @@
+//! Unpacking: from a verified package to a tree that is exactly what the package says.
+//!
+//! [`plan`] reads the archive's structures and decides, without writing, whether they say one thing to every reader
+//! and what tree they make; [`run`] writes it, trusting no header: real bytes and CRCs are counted, the
+//! ceiling holds while writing, and nothing is reached through a link. An archive that is doubtful is
+//! refused whole, with the entry's name and the reason. It is never repaired.
+//!
+//! The zip reader is our own, because the questions are about structures that a reader for use hides: does the
+//! local header agree, is there a second end record, do entries overlap, which of two names is meant. Section numbers
+//! are those of PKWARE's APPNOTE.TXT 6.3.10.
+//!
+//! | file | what it knows |
+//! |---|---|
+//! | `end` | the end records: where the central directory is |
+//! | `central`, `extra` | its records, their extra fields |
+//! | `local` | local headers and data descriptors, and that they agree |
+//! | `names`, `kind` | which path, what kind of node, which mode |
+//! | `plan` | the entries as one tree: overlaps, duplicates, conflicts |
+//! | `links` | where symbolic links lead |
+//! | `inflate` | contents, checked |
+//! | `root`, `tree`, `write` | the only ones that write |
+
+mod central;
+mod end;
+mod error;
+mod extra;
+mod inflate;
+mod kind;
+mod links;
+mod local;
+mod names;
+mod plan;
+mod root;
+mod source;
+mod tree;
+mod write;
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+use std::os::fd::BorrowedFd;
+
+use tokio_util::sync::CancellationToken;
+
+pub use error::{Kind, LinkDefect, UnpackError};
+pub use names::{MAX_COMPONENT, MAX_PATH, NameDefect, Shown};
+pub use plan::{MAX_DIRECTORY, Plan, plan};
+
+use crate::digest::{TreeHasher, TreeHashes, TreeNode};
+use crate::events::{Event, Reporter};
+use crate::package::Verified;
+
+/// Lambda's own limit for a package with its layers, unpacked, in bytes: 250 MiB.
+pub const DEFAULT_MAX_UNPACKED_SIZE: u64 = 250 << 20;
+
+/// What an archive may be, and what is done where it says two things.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// The most bytes that all files and link targets may have together.
+    pub max_unpacked_size: u64,
+    /// What to do when several files, or several links, have one name.
+    pub duplicates: Duplicates,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_unpacked_size: DEFAULT_MAX_UNPACKED_SIZE,
+            duplicates: Duplicates::Refuse,
+        }
+    }
+}
+
+/// What to do when several entries of the same kind have one name, after `./`, `.` and `//` were left out.
+/// A directory may always be named again; a name that is two kinds of things is always refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Duplicates {
+    /// Refuse the archive.
+    #[default]
+    Refuse,
+    /// Take the one that comes first in the central directory.
+    First,
+    /// Take the one that comes last in the central directory.
+    Last,
+}
+
+/// How [`run`] works.
+pub struct Options<'a> {
+    /// Compute the two content hashes of the tree while writing.
+    pub hash_contents: bool,
+    /// Asked at each entry and at least each 256 KiB.
+    pub cancel: &'a CancellationToken,
+    /// Gets [`Event::UnpackStarted`] once, and [`Event::Unpacked`] from any worker.
+    pub reporter: &'a dyn Reporter,
+}
+
+/// What was made below the root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unpacked {
+    /// Regular files.
+    pub files: u64,
+    /// Directories, those included that the archive only implies; without the root.
+    pub directories: u64,
+    /// Symbolic links.
+    pub symlinks: u64,
+    /// The files' size in bytes.
+    pub bytes: u64,
+    /// Entries left out because of [`Duplicates::First`] or [`Duplicates::Last`].
+    pub dropped_duplicates: u64,
+    /// The content hashes, if they were asked for.
+    pub hashes: Option<TreeHashes>,
+}
+
+/// Writes what was planned into `root`, an open and empty directory.
+///
+/// Blocks; uses a second thread where there is a second core and enough to do. Files get their mode at once, links
+/// are made after all files, and directories get their modes and times last. On failure everything that was
+/// made is left for the caller to remove, and all threads have ended.
+///
+/// # Errors
+/// What a content has that its headers do not say, a failure to read or write, or
+/// [`UnpackError::Interrupted`].
+pub fn run(
+    package: &Verified,
+    plan: &Plan,
+    root: BorrowedFd<'_>,
+    options: &Options<'_>,
+) -> Result<Unpacked, UnpackError> {
+    run_below(package, plan, root::Root::new(root), options)
+}
+
+fn run_below(
+    package: &Verified,
+    plan: &Plan,
+    root: root::Root<'_>,
+    options: &Options<'_>,
+) -> Result<Unpacked, UnpackError> {
+    if package.sha256() != plan.package() {
+        return Err(UnpackError::OtherPackage);
+    }
+    options.reporter.report(&Event::UnpackStarted {
+        files: plan.files(),
+        bytes: plan.bytes(),
+    });
+    let source = source::Source::new(package);
+    let stop = || options.cancel.is_cancelled();
+    let directories = tree::make_directories(plan, root, &stop)?;
+    let written = write::write_files(plan, source, root, options)?;
+    let symlinks = tree::make_links(plan, source, root, &stop)?;
+    tree::finish_directories(plan, source, root, &stop)?;
+    let hashes = if options.hash_contents {
+        Some(hash(plan, written.digests)?)
+    } else {
+        None
+    };
+    Ok(Unpacked {
+        files: plan.files(),
+        directories,
+        symlinks,
+        bytes: written.bytes,
+        dropped_duplicates: plan.dropped_duplicates(),
+        hashes,
+    })
+}
+
+/// The tree's content hashes from the digests of its files.
+fn hash(
+    plan: &Plan,
+    mut digests: Vec<(u32, crate::digest::Sha256Digest)>,
+) -> Result<TreeHashes, UnpackError> {
+    digests.sort_unstable_by_key(|&(index, _)| index);
+    let mut nodes: Vec<u32> = Vec::with_capacity(plan.by_path.len());
+    for (at, &index) in plan.by_path.iter().enumerate() {
+        let path = plan.path(index);
+        let has_children = || {
+            plan.by_path.get(at + 1).is_some_and(|&next| {
+                let next = plan.path(next);
+                next.starts_with(path) && next.get(path.len()) == Some(&b'/')
+            })
+        };
+        if plan.kind(index) != Kind::Directory || !has_children() {
+            nodes.push(index);
+        }
+    }
+    // Links in the plan's order, to be found by entry.
+    let mut links: Vec<(u32, &[u8])> = plan.links.iter().collect();
+    links.sort_unstable_by_key(|&(index, _)| index);
+    nodes.sort_by(|&a, &b| plan.path(a).cmp(plan.path(b)));
+    let mut hasher = TreeHasher::new();
+    for index in nodes {
+        let find = |error| UnpackError::Read {
+            offset: 0,
+            source: std::io::Error::other(error),
+        };
+        let node = match plan.kind(index) {
+            Kind::Directory => TreeNode::EmptyDirectory,
+            Kind::File => TreeNode::File {
+                sha256: digests
+                    .binary_search_by_key(&index, |&(index, _)| index)
+                    .map(|at| digests[at].1)
+                    .map_err(|_| find("a file has no digest"))?,
+                executable: plan.permissions(index)? & 0o100 != 0,
+            },
+            Kind::Symlink => TreeNode::Symlink {
+                target: links
+                    .binary_search_by_key(&index, |&(index, _)| index)
+                    .map(|at| links[at].1.to_vec())
+                    .map_err(|_| find("a link has no target"))?,
+            },
+        };
+        hasher.add(plan.path(index), &node);
+    }
+    Ok(hasher.finish())
+}

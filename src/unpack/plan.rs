@@ -1,0 +1,469 @@
+//! The plan: what would be written, decided from headers and link targets alone. Nothing is written.
+
+use std::cmp::Ordering;
+
+use super::central::{self, Place, Record};
+use super::end::{self, Directory};
+use super::error::{Kind, UnpackError};
+use super::extra::{self, Time};
+use super::links::Links;
+use super::local;
+use super::names::{self, Shown};
+use super::source::{Source, Window, u32_at};
+use super::{Duplicates, Limits, kind};
+use crate::digest::Sha256Digest;
+use crate::package::Verified;
+
+/// The largest central directory that is read, in bytes: room for a million entries.
+pub const MAX_DIRECTORY: u64 = 128 << 20;
+
+/// What to do with one package: entries that agree with their local headers, have names below the root,
+/// do not overlap, and together make one tree.
+///
+/// In memory it is the central directory and some 20 bytes an entry: names and sizes stay where they are.
+#[derive(Debug)]
+pub struct Plan {
+    package: Sha256Digest,
+    /// The central directory's bytes. The paths of some entries were made normal in place.
+    directory: Vec<u8>,
+    base: u64,
+    entries: Vec<Entry>,
+    /// The nodes of the tree in its order: a directory, then all that is below it.
+    pub(super) by_path: Vec<u32>,
+    /// Those with data to be read, in the order of their data, symbolic links left out.
+    pub(super) by_offset: Vec<u32>,
+    pub(super) links: Links,
+    pub(super) limit: u64,
+    files: u64,
+    bytes: u64,
+    dropped: u64,
+}
+
+/// One entry, in 12 bytes.
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    /// Where its record is in the directory.
+    record: u32,
+    /// The size of its local header in 18 bits; above them its kind and two flags.
+    local: u32,
+    /// Where its path is within its name.
+    path: u16,
+    path_len: u16,
+}
+
+const LOCAL_BITS: u32 = 18;
+const KIND_SHIFT: u32 = LOCAL_BITS;
+const TIME_IS_LOCAL: u32 = 1 << 20;
+/// Another entry of the same path was taken.
+const DROPPED: u32 = 1 << 21;
+
+/// Where an entry's data are, and what they must be.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Data {
+    /// Where the local header is.
+    pub(super) header: u64,
+    /// Where the data begin.
+    pub(super) start: u64,
+    pub(super) compressed: u64,
+    pub(super) size: u64,
+    pub(super) crc: u32,
+    pub(super) method: u16,
+}
+
+impl Plan {
+    /// How many regular files there would be.
+    pub fn files(&self) -> u64 {
+        self.files
+    }
+
+    /// How many symbolic links there would be.
+    pub fn symlinks(&self) -> u64 {
+        self.links.len() as u64
+    }
+
+    /// The size of all files in bytes, as the archive states it. It is what will be written, or `run` fails.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// How many entries were left out because another one of the same name was taken
+    /// ([`Duplicates::First`], [`Duplicates::Last`]).
+    pub fn dropped_duplicates(&self) -> u64 {
+        self.dropped
+    }
+
+    /// The digest of the package it was made from.
+    pub fn package(&self) -> Sha256Digest {
+        self.package
+    }
+
+    fn entry(&self, index: u32) -> Entry {
+        self.entries[index as usize]
+    }
+
+    /// The central directory's record of an entry.
+    pub(super) fn record(&self, index: u32) -> Result<Record<'_>, UnpackError> {
+        Record::at(
+            &self.directory,
+            self.entry(index).record as usize,
+            self.base,
+        )
+    }
+
+    /// The path below the root; empty for the root itself.
+    pub(super) fn path(&self, index: u32) -> &[u8] {
+        path_of(&self.directory, self.entry(index))
+    }
+
+    pub(super) fn kind(&self, index: u32) -> Kind {
+        self.entry(index).kind()
+    }
+
+    /// The permission bits before the umask.
+    pub(super) fn permissions(&self, index: u32) -> Result<u16, UnpackError> {
+        Ok(kind::permissions(self.record(index)?, self.kind(index)))
+    }
+
+    /// The UTC time of the last modification: the central directory's, else the local header's.
+    pub(super) fn modified(
+        &self,
+        index: u32,
+        source: Source<'_>,
+    ) -> Result<Option<Time>, UnpackError> {
+        let record = self.record(index)?;
+        if self.entry(index).local & TIME_IS_LOCAL == 0 {
+            return Ok(extra::modified(record.extra()));
+        }
+        let skip = (local::FIXED + record.name().len()) as u64;
+        let len = self.entry(index).local_len().saturating_sub(skip);
+        let extra = source.bytes(
+            record.place()?.offset + skip,
+            usize::try_from(len).unwrap_or(0),
+        )?;
+        Ok(extra::modified(&extra))
+    }
+
+    pub(super) fn data(&self, index: u32) -> Result<Data, UnpackError> {
+        let record = self.record(index)?;
+        let place = record.place()?;
+        Ok(Data {
+            header: place.offset,
+            start: place.offset + self.entry(index).local_len(),
+            compressed: place.compressed,
+            size: place.size,
+            crc: record.crc(),
+            method: record.method(),
+        })
+    }
+
+    fn place(&self, index: u32) -> Result<Place, UnpackError> {
+        self.record(index)?.place()
+    }
+}
+
+impl Entry {
+    fn kind(self) -> Kind {
+        match self.local >> KIND_SHIFT & 3 {
+            0 => Kind::File,
+            1 => Kind::Directory,
+            _ => Kind::Symlink,
+        }
+    }
+
+    fn local_len(self) -> u64 {
+        u64::from(self.local & ((1 << LOCAL_BITS) - 1))
+    }
+}
+
+fn path_of(directory: &[u8], entry: Entry) -> &[u8] {
+    let start = entry.record as usize + central::NAME + usize::from(entry.path);
+    &directory[start..start + usize::from(entry.path_len)]
+}
+
+/// Makes the plan of a package, or says why it is refused.
+///
+/// Reads the end records, the central directory, every local header and the targets of symbolic links; in memory twice the
+/// central directory at the most. Takes time in proportion to the headers' size, times the logarithm of
+/// the number of entries.
+///
+/// # Errors
+/// Any variant of [`UnpackError`] except those about contents, writing and interruption.
+pub fn plan(package: &Verified, limits: &Limits) -> Result<Plan, UnpackError> {
+    let source = Source::new(package);
+    let directory = end::find(source)?;
+    if directory.size > MAX_DIRECTORY {
+        return Err(UnpackError::DirectoryTooLarge {
+            size: directory.size,
+            limit: MAX_DIRECTORY,
+        });
+    }
+    let mut plan = Plan {
+        package: package.sha256(),
+        directory: source.bytes(
+            directory.offset,
+            usize::try_from(directory.size).unwrap_or(0),
+        )?,
+        base: directory.offset,
+        entries: Vec::new(),
+        by_path: Vec::new(),
+        by_offset: Vec::new(),
+        links: Links::default(),
+        limit: limits.max_unpacked_size,
+        files: 0,
+        bytes: 0,
+        dropped: 0,
+    };
+    plan.read_records(&directory)?;
+    plan.read_locals(source, directory.offset)?;
+    plan.name_paths()?;
+    plan.order_paths(limits.duplicates)?;
+    plan.count()?;
+    plan.links = Links::read(&plan, source)?;
+    plan.links.check(&plan)?;
+    Ok(plan)
+}
+
+impl Plan {
+    /// Every record of the directory, and nothing else in it.
+    fn read_records(&mut self, directory: &Directory) -> Result<(), UnpackError> {
+        let mut at = 0;
+        // Counted first: the list then has its final size, and never twice that.
+        let mut count = 0;
+        while at < self.directory.len() {
+            at += Record::at(&self.directory, at, self.base)?.len();
+            count += 1;
+        }
+        directory.check_count(count as u64)?;
+        self.entries.reserve_exact(count);
+        at = 0;
+        while at < self.directory.len() {
+            let record = Record::at(&self.directory, at, self.base)?;
+            let place = record.place()?;
+            let kind = kind::kind(record, place.offset)?;
+            local::check_record(record, place, kind)?;
+            self.entries.push(Entry {
+                // The directory has at most MAX_DIRECTORY bytes.
+                record: u32::try_from(at).unwrap_or(u32::MAX),
+                local: match kind {
+                    Kind::File => 0,
+                    Kind::Directory => 1,
+                    Kind::Symlink => 2,
+                } << KIND_SHIFT,
+                path: 0,
+                path_len: 0,
+            });
+            at += record.len();
+        }
+        Ok(())
+    }
+
+    /// Every local header, in the order of the file, and what lies between entries.
+    fn read_locals(&mut self, source: Source<'_>, end: u64) -> Result<(), UnpackError> {
+        let mut order: Vec<u32> = (0..).take(self.entries.len()).collect();
+        // Most archives are in order already, which a stable sort sees in one pass.
+        order.sort_by_key(|&index| self.place(index).map_or(0, |place| place.offset));
+        let mut window = Window::new(source);
+        let mut free = 0;
+        for &index in &order {
+            let record = self.record(index)?;
+            let place = record.place()?;
+            if place.offset < free {
+                return Err(UnpackError::Overlap {
+                    entry: record.shown(),
+                    offset: place.offset,
+                    end: free,
+                });
+            }
+            check_gap(&mut window, free, place.offset)?;
+            let local = local::check(&mut window, record, place, end)?;
+            free = place.offset + local.len as u64 + place.compressed;
+            if local.descriptor {
+                let limit = end.min(free + 24);
+                free += local::descriptor_len(&mut window, free, limit, record.crc(), place)?;
+            }
+            let entry = &mut self.entries[index as usize];
+            // At most 30 + 2 × 65,535.
+            entry.local |= u32::try_from(local.len).unwrap_or_default();
+            if local.time {
+                entry.local |= TIME_IS_LOCAL;
+            }
+        }
+        check_gap(&mut window, free, end)?;
+        self.by_offset = order;
+        Ok(())
+    }
+
+    /// Checks each name, and finds the path in it.
+    fn name_paths(&mut self) -> Result<(), UnpackError> {
+        for entry in &mut self.entries {
+            let at = entry.record as usize;
+            let record = Record::at(&self.directory, at, self.base)?;
+            let (start, len) = (at + central::NAME, record.name().len());
+            let name = &mut self.directory[start..start + len];
+            match names::normalise(name) {
+                Ok(normal) => {
+                    entry.path = u16::try_from(normal.start).unwrap_or_default();
+                    entry.path_len = u16::try_from(normal.len).unwrap_or_default();
+                }
+                Err(defect) => {
+                    return Err(UnpackError::Name {
+                        entry: Shown::from(&*name),
+                        offset: self.base + at as u64,
+                        defect,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings the nodes into the tree's order, where every conflict is one between neighbours.
+    fn order_paths(&mut self, duplicates: Duplicates) -> Result<(), UnpackError> {
+        // An entry for the root itself says nothing that is used.
+        let mut order: Vec<u32> = (0..)
+            .take(self.entries.len())
+            .filter(|&index| !self.path(index).is_empty())
+            .collect();
+        order.sort_by(|&a, &b| compare(self.path(a), self.path(b)));
+        // What is taken moves to the front of the list.
+        let (mut taken, mut next) = (0, 0);
+        while next < order.len() {
+            let path = self.path(order[next]);
+            let twins = order[next..]
+                .iter()
+                .take_while(|&&index| self.path(index) == path)
+                .count();
+            let group = next..next + twins;
+            let one = self.one_of(&order[group.clone()], duplicates)?;
+            if taken > 0 {
+                self.check_parent(order[taken - 1], one)?;
+            }
+            for &index in &order[group] {
+                if index != one {
+                    self.entries[index as usize].local |= DROPPED;
+                    self.dropped += u64::from(self.kind(index) != Kind::Directory);
+                }
+            }
+            order[taken] = one;
+            taken += 1;
+            next += twins;
+        }
+        order.truncate(taken);
+        self.by_path = order;
+        Ok(())
+    }
+
+    /// Which of several entries with one path is taken.
+    fn one_of(&self, twins: &[u32], duplicates: Duplicates) -> Result<u32, UnpackError> {
+        let (first, last) = (twins[0], twins[twins.len() - 1]);
+        let kind = self.kind(first);
+        if let Some(&other) = twins.iter().find(|&&index| self.kind(index) != kind) {
+            return Err(self.conflict(first, other, self.kind(other))?);
+        }
+        match duplicates {
+            _ if twins.len() == 1 => Ok(first),
+            // A directory may be named again; readers apply what the last one says.
+            _ if kind == Kind::Directory => Ok(last),
+            Duplicates::First => Ok(first),
+            Duplicates::Last => Ok(last),
+            Duplicates::Refuse => Err(UnpackError::Duplicate {
+                entry: Shown::from(self.path(first)),
+                first: self.place(first)?.offset,
+                second: self.place(twins[1])?.offset,
+            }),
+        }
+    }
+
+    /// Refuses `below` where it lies below `above` and that is no directory.
+    fn check_parent(&self, above: u32, below: u32) -> Result<(), UnpackError> {
+        let (prefix, path) = (self.path(above), self.path(below));
+        if self.kind(above) == Kind::Directory
+            || !path.starts_with(prefix)
+            || path.get(prefix.len()) != Some(&b'/')
+        {
+            return Ok(());
+        }
+        Err(self.conflict(above, below, Kind::Directory)?)
+    }
+
+    fn conflict(&self, one: u32, other: u32, needed: Kind) -> Result<UnpackError, UnpackError> {
+        Ok(UnpackError::Conflict {
+            entry: Shown::from(self.path(one)),
+            offset: self.place(one)?.offset,
+            kind: self.kind(one),
+            other: Shown::from(self.path(other)),
+            other_offset: self.place(other)?.offset,
+            other_kind: needed,
+        })
+    }
+
+    /// Counts what will be written, and leaves in `by_offset` what has data to be read.
+    fn count(&mut self) -> Result<(), UnpackError> {
+        let mut order = std::mem::take(&mut self.by_offset);
+        let mut kept = 0;
+        for at in 0..order.len() {
+            let index = order[at];
+            if self.entry(index).local & DROPPED != 0 {
+                continue;
+            }
+            let place = self.place(index)?;
+            let has_data = match self.kind(index) {
+                Kind::File => {
+                    self.files += 1;
+                    true
+                }
+                // A compressed nothing, to be checked like any other content.
+                Kind::Directory => place.compressed > 0,
+                Kind::Symlink => false,
+            };
+            self.bytes = self.bytes.saturating_add(place.size);
+            if self.bytes > self.limit {
+                return Err(UnpackError::TooLarge {
+                    reached: self.bytes,
+                    limit: self.limit,
+                });
+            }
+            if has_data {
+                order[kept] = index;
+                kept += 1;
+            }
+        }
+        order.truncate(kept);
+        self.by_offset = order;
+        Ok(())
+    }
+}
+
+/// Refuses bytes that no entry owns where they begin with a local header. Others may lie between entries:
+/// a shebang before the first, padding, a signing block.
+fn check_gap(window: &mut Window<'_>, from: u64, to: u64) -> Result<(), UnpackError> {
+    if to.saturating_sub(from) < 4 {
+        return Ok(());
+    }
+    match window.get(from, 4)? {
+        Some(bytes) if u32_at(bytes, 0) == local::SIGNATURE => {
+            Err(UnpackError::HiddenEntry { offset: from })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The order of a walk through the tree: by bytes, with `/` before all others, so that a directory is followed
+/// by what is below it and by nothing else.
+pub(super) fn compare(a: &[u8], b: &[u8]) -> Ordering {
+    let both = a.len().min(b.len());
+    let mut at = 0;
+    while at + 8 <= both && a[at..at + 8] == b[at..at + 8] {
+        at += 8;
+    }
+    while at < both && a[at] == b[at] {
+        at += 1;
+    }
+    let key = |path: &[u8]| {
+        path.get(at).map_or(
+            0,
+            |&byte| if byte == b'/' { 1 } else { u16::from(byte) + 2 },
+        )
+    };
+    key(a).cmp(&key(b))
+}

@@ -1,0 +1,190 @@
+//! Layers: the two reads of a layer version, and the builder that makes one.
+
+use super::answer::{Answer, LambdaError};
+use super::call::{ACCOUNT, Call, account_of, caller_arn};
+use super::clock::lambda_time;
+use super::lambda::not_found;
+use super::world::{LayerState, Shared, SharedRef, Stated, code_sha256, partition};
+use bytes::Bytes;
+use serde_json::{Map, Value, json};
+
+/// Makes a layer version; start with [`crate::FakeAws::layer`].
+#[must_use = "`create` makes the layer"]
+pub struct LayerBuilder {
+    shared: SharedRef,
+    name: String,
+    account: String,
+    region: String,
+    zip: Bytes,
+    code_sha256: Option<String>,
+    denied: bool,
+    location: Stated,
+}
+
+impl LayerBuilder {
+    pub(crate) fn new(shared: SharedRef, region: &str, name: &str) -> Self {
+        Self {
+            shared,
+            name: name.to_owned(),
+            account: ACCOUNT.to_owned(),
+            region: region.to_owned(),
+            zip: Bytes::new(),
+            code_sha256: None,
+            denied: false,
+            location: Stated::Presigned,
+        }
+    }
+
+    /// The layer's zip.
+    pub fn zip(mut self, zip: impl Into<Bytes>) -> Self {
+        self.zip = zip.into();
+        self
+    }
+
+    /// The account that owns it, if not [`ACCOUNT`]. Foreign layers may be read unless [`Self::denied`].
+    pub fn account(mut self, account: &str) -> Self {
+        account.clone_into(&mut self.account);
+        self
+    }
+
+    /// The region, if not the server's.
+    pub fn region(mut self, region: &str) -> Self {
+        region.clone_into(&mut self.region);
+        self
+    }
+
+    /// Another `CodeSha256` than the zip's.
+    pub fn code_sha256(mut self, digest: &str) -> Self {
+        self.code_sha256 = Some(digest.to_owned());
+        self
+    }
+
+    /// Reading it is answered with 403.
+    pub fn denied(mut self) -> Self {
+        self.denied = true;
+        self
+    }
+
+    /// Another `Location`, or (`None`) none.
+    pub fn location(mut self, url: Option<&str>) -> Self {
+        self.location = url.into();
+        self
+    }
+
+    /// Publishes the next version of the layer and answers its ARN.
+    #[must_use]
+    pub fn create(self) -> String {
+        let now = self.shared.clock.now();
+        let mut world = self.shared.world();
+        let layer_arn = format!(
+            "arn:{}:lambda:{}:{}:layer:{}",
+            partition(&self.region),
+            self.region,
+            self.account,
+            self.name
+        );
+        let prefix = format!("{layer_arn}:");
+        let number = 1 + world
+            .layers
+            .keys()
+            .filter_map(|arn| arn.strip_prefix(&prefix)?.parse::<u64>().ok())
+            .max()
+            .unwrap_or(0);
+        let arn = format!("{layer_arn}:{number}");
+        let digest = self.code_sha256.unwrap_or_else(|| code_sha256(&self.zip));
+        let size = self.zip.len();
+        let package = world.put_package(&self.account, &self.name, self.zip, None, now);
+        let answer = json!({
+            "Content": { "CodeSha256": digest, "CodeSize": size },
+            "LayerArn": layer_arn,
+            "LayerVersionArn": arn,
+            "Description": "",
+            "CreatedDate": lambda_time(now),
+            "Version": number,
+            "CompatibleRuntimes": ["python3.13"],
+            "CompatibleArchitectures": ["x86_64"],
+            "LicenseInfo": "Apache-2.0",
+        });
+        let Value::Object(answer) = answer else {
+            return arn;
+        };
+        world.layers.insert(
+            arn.clone(),
+            LayerState {
+                answer,
+                package,
+                region: self.region,
+                denied: self.denied,
+                location: self.location,
+            },
+        );
+        arn
+    }
+}
+
+/// `GetLayerVersionByArn`; the same path without `find` would be `ListLayers`, which is not served.
+pub(crate) fn get_by_arn(shared: &Shared, call: &Call) -> Result<Answer, LambdaError> {
+    match call.message.query_value("Arn") {
+        Some(arn) if call.message.query_value("find").as_deref() == Some("LayerVersion") => {
+            answer(shared, call, &arn)
+        }
+        _ => Err(LambdaError::new(
+            400,
+            "ValidationException",
+            "the fake serves this path with find=LayerVersion and Arn only",
+        )),
+    }
+}
+
+/// `GetLayerVersion`, by name or layer ARN, and number.
+pub(crate) fn get_by_number(shared: &Shared, call: &Call) -> Result<Answer, LambdaError> {
+    let (layer, number) = (call.argument(0), call.argument(1));
+    let arn = if layer.starts_with("arn:") {
+        format!("{layer}:{number}")
+    } else {
+        let region = call.region();
+        let account = account_of(&shared.world(), call.access_key());
+        format!(
+            "arn:{}:lambda:{region}:{account}:layer:{layer}:{number}",
+            partition(region)
+        )
+    };
+    answer(shared, call, &arn)
+}
+
+fn answer(shared: &Shared, call: &Call, arn: &str) -> Result<Answer, LambdaError> {
+    let now = shared.clock.now();
+    let mut world = shared.world();
+    let own = arn.split(':').nth(4) == Some(account_of(&world, call.access_key()).as_str());
+    let layer = world.layers.get(arn);
+    let readable = layer.is_some_and(|layer| !layer.denied && layer.region == call.region());
+    let Some(layer) = layer.filter(|_| readable) else {
+        // A foreign layer that is not there is answered as one that may not be read.
+        let denied = layer.is_some_and(|layer| layer.denied);
+        return Err(if own && !denied {
+            not_found("The resource you requested does not exist.")
+        } else {
+            LambdaError::new(
+                403,
+                "AccessDeniedException",
+                format!(
+                    "User: {} is not authorized to perform: lambda:GetLayerVersion on resource: {arn} because no resource-based policy allows the lambda:GetLayerVersion action",
+                    caller_arn(&world, call.access_key())
+                ),
+            )
+        });
+    };
+    let mut body: Map<String, Value> = layer.answer.clone();
+    let (package, location) = (layer.package.clone(), layer.location.clone());
+    let url = match location {
+        Stated::Other(url) => Some(url),
+        Stated::Absent => None,
+        Stated::Presigned => Some(world.presign(call.base, &package, call.region(), now)),
+    };
+    if let (Some(url), Some(content)) =
+        (url, body.get_mut("Content").and_then(Value::as_object_mut))
+    {
+        content.insert("Location".into(), json!(url));
+    }
+    Ok(Answer::json(200, &Value::Object(body)))
+}
