@@ -171,8 +171,9 @@ fn the_source_keeps_the_boundaries() {
             .to_str()
             .unwrap()
             .replace('\\', "/");
-        // This file is made of the words themselves.
-        if name != "cli/boundaries.rs" {
+        // This file is made of the words themselves, and tests may do as they need.
+        if name != "cli/boundaries.rs" && !name.ends_with("/tests.rs") && !name.contains("/tests/")
+        {
             found.extend(breaches(&name, &fs::read_to_string(&path).unwrap()));
         }
     }

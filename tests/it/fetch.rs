@@ -15,7 +15,10 @@ fn a_zip_function_is_fetched_verified_and_unpacked() {
     let record = bench.record("out");
     assert_eq!(record["status"], "saved");
     assert_eq!(record["package"]["code_sha256"], function.code_sha256());
-    assert_eq!(std::fs::read(bench.path("out/package.zip")).unwrap(), tree.zip());
+    assert_eq!(
+        std::fs::read(bench.path("out/package.zip")).unwrap(),
+        tree.zip()
+    );
     let differences = tree.differences(&bench.path("out/code")).unwrap();
     assert!(differences.is_empty(), "{differences:?}");
     assert_eq!(bench.aws.count("GetFunction"), 1);

@@ -210,11 +210,17 @@ pub fn holds(dir: &Path, needle: &str, leave_out: &[&str]) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut todo = vec![dir.to_owned()];
     while let Some(dir) = todo.pop() {
-        for entry in fs::read_dir(&dir).into_iter().flatten().filter_map(Result::ok) {
+        for entry in fs::read_dir(&dir)
+            .into_iter()
+            .flatten()
+            .filter_map(Result::ok)
+        {
             let path = entry.path();
             if entry.file_type().is_ok_and(|t| t.is_dir()) {
                 todo.push(path);
-            } else if !leave_out.iter().any(|name| path.file_name() == Some(OsStr::new(name)))
+            } else if !leave_out
+                .iter()
+                .any(|name| path.file_name() == Some(OsStr::new(name)))
                 && fs::read(&path).is_ok_and(|bytes| {
                     bytes
                         .windows(needle.len())
