@@ -3,6 +3,8 @@
 //! The SDK by itself honours neither `HTTPS_PROXY` nor `AWS_CA_BUNDLE`. Both are wired here, once, and the same
 //! settings go to the HTTP client that downloads packages.
 
+mod presign;
+
 use std::path::PathBuf;
 use std::time::Duration;
 

@@ -11,10 +11,12 @@ mod answer;
 mod call;
 mod describe;
 mod failure;
+mod layer;
 mod pacing;
 
 pub use answer::Answer;
 pub use describe::{Described, NoCode};
+pub use layer::DescribedLayer;
 pub use pacing::{Budget, Pacer};
 
 use std::sync::Arc;

@@ -200,6 +200,9 @@ pub struct LayerRecord {
     pub code_sha256: Option<String>,
     /// Why it is not saved.
     pub reason: Option<String>,
+    /// Its unpacked tree, with a path relative to the layer's own.
+    #[serde(default)]
+    pub unpacked: Option<UnpackedRecord>,
 }
 
 /// How the answer and the bytes came.

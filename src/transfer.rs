@@ -44,6 +44,17 @@ pub struct Target {
     pub url: PresignedUrl,
     /// What the bytes must be. Digest and size are both there.
     pub claim: Claim,
+    /// Whose permission the URL carries.
+    pub signer: Signer,
+}
+
+/// Who signed a URL, and so whose permissions decide.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signer {
+    /// Lambda: no permission of the caller's takes part.
+    Lambda,
+    /// The caller, for an object in a bucket of one's own.
+    Caller,
 }
 
 impl Target {
@@ -218,7 +229,7 @@ impl Transfer<'_> {
             .get(get)
             .await
             .map_err(|e| self.http_failure(e))?;
-        match judge(&mut response, from, size).await {
+        match judge(&mut response, from, size, self.target.signer).await {
             Judged::Whole if from > 0 => {
                 tracing::info!("the server ignores the range; starting again from the first byte");
                 spool.reset().await.map_err(Broken::Final)?;

@@ -68,6 +68,17 @@ pub struct FetchArgs {
     #[arg(long, value_name = "QUALIFIER", allow_hyphen_values = true)]
     pub qualifier: Option<String>,
 
+    /// Fetch the function's layers too, to DEST/layers/NAME-VERSION
+    ///
+    /// A layer version that is deleted or denied is recorded and warned about; the function is kept, and the exit code
+    /// is 5 or 4.
+    #[arg(long)]
+    pub layers: bool,
+
+    /// Take a layer that cannot be had as a warning only
+    #[arg(long, requires = "layers")]
+    pub allow_missing_layers: bool,
+
     /// Keep the package as it is, without unpacking
     #[arg(long)]
     pub no_unpack: bool,
@@ -119,13 +130,19 @@ impl FetchArgs {
         })?;
         context.progress.finish();
         context.output.result(&summary(&fetched), &fetched.record)?;
-        Ok(Exit::Done)
+        match fetched.missing_layer {
+            Some(error) if !self.allow_missing_layers => {
+                Err(error.hint("--allow-missing-layers makes this a warning"))
+            }
+            _ => Ok(Exit::Done),
+        }
     }
 
     fn options(&self) -> FetchOptions {
         FetchOptions {
             dest: self.dest.clone(),
             unpack: !self.no_unpack,
+            layers: self.layers,
             expect_sha256: self.expect_sha256,
             force: self.force,
             update: self.update,
@@ -172,6 +189,7 @@ fn summary(fetched: &Fetched) -> Summary {
             .line_if("digest", image.digest.as_deref());
     }
     out.line_if("unpacked", unpacked(record).as_deref())
+        .line_if("layers", layers(record).as_deref())
         .line_if("lacking", lacking(record).as_deref())
         .line("kept in", &fetched.dest.to_string_lossy())
         .line("took", &took(fetched))
@@ -198,6 +216,26 @@ pub(super) fn contents(files: u64, directories: u64, symlinks: u64, bytes: u64) 
     }
     parts.push(size(bytes));
     parts.join(", ")
+}
+
+/// `2 saved, 1 gone`.
+fn layers(record: &Record) -> Option<String> {
+    let names = [
+        (Status::Saved, "saved"),
+        (Status::Unchanged, "unchanged"),
+        (Status::Gone, "gone"),
+        (Status::Denied, "denied"),
+    ];
+    let counts: Vec<_> = names
+        .into_iter()
+        .map(|(status, name)| {
+            let of = record.layers.iter().filter(|l| l.status == status);
+            (of.count(), name)
+        })
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, name)| format!("{count} {name}"))
+        .collect();
+    (!counts.is_empty()).then(|| counts.join(", "))
 }
 
 fn lacking(record: &Record) -> Option<String> {

@@ -152,7 +152,17 @@ impl Described {
     pub fn code(&self) -> Result<&CodeLocation> {
         self.code
             .as_ref()
-            .map_err(|no_code| no_code.to_error().about(&*self.function.name))
+            .map_err(|no_code| Error::from(no_code.clone()).about(&*self.function.name))
+    }
+
+    /// The ARNs of the layer versions, in the order in which Lambda applies them.
+    pub fn layer_arns(&self) -> impl Iterator<Item = &str> {
+        let layers = self.answer.get("/Configuration/Layers");
+        let layers = layers.and_then(serde_json::Value::as_array);
+        layers
+            .into_iter()
+            .flatten()
+            .filter_map(|layer| layer.get("Arn")?.as_str())
     }
 
     /// `CodeSha256` as Lambda states it.
@@ -170,17 +180,19 @@ impl Described {
     /// # Errors
     /// It is missing or no digest: then nothing that is received can be verified.
     pub fn code_sha256(&self) -> Result<Sha256Digest> {
-        let unverifiable = |message: String| {
-            Error::new(ErrorKind::Mismatch, message)
-                .about(&*self.function.name)
-                .hint("without it no package can be verified, so none is fetched")
-        };
-        let text = self
-            .code_sha256_text()
-            .ok_or_else(|| unverifiable("Lambda states no CodeSha256".to_owned()))?;
-        Sha256Digest::from_base64(text)
-            .map_err(|e| unverifiable("CodeSha256 is malformed".to_owned()).because(e))
+        code_sha256(self.code_sha256_text(), &self.function.name)
     }
+}
+
+/// Reads a zip's `CodeSha256`: without it, nothing that is received can be verified.
+pub(super) fn code_sha256(text: Option<&str>, subject: &str) -> Result<Sha256Digest> {
+    let unverifiable = |message: &str| {
+        Error::new(ErrorKind::Mismatch, message)
+            .about(subject)
+            .hint("without it no package can be verified, so none is fetched")
+    };
+    let text = text.ok_or_else(|| unverifiable("Lambda states no CodeSha256"))?;
+    Sha256Digest::from_base64(text).map_err(|e| unverifiable("CodeSha256 is malformed").because(e))
 }
 
 fn code_location(answer: &Answer, package_type: Option<&str>) -> Result<CodeLocation, NoCode> {
@@ -197,29 +209,37 @@ fn code_location(answer: &Answer, package_type: Option<&str>) -> Result<CodeLoca
     if has_image && package_type != Some("Zip") {
         return Ok(CodeLocation::Image(image));
     }
-    if let Some(location) = answer.text("/Code/Location") {
+    zip_location(answer, "/Code")
+}
+
+/// Where the zip is, of a function (`/Code`) or a layer version (`/Content`).
+pub(super) fn zip_location(answer: &Answer, section: &str) -> Result<CodeLocation, NoCode> {
+    let text = |field: &str| answer.text(&format!("{section}/{field}"));
+    if let Some(location) = text("Location") {
         return Ok(CodeLocation::Zip(PresignedUrl::parse(location)?));
     }
-    match (
-        text("/Code/ResolvedS3Object/S3Bucket"),
-        text("/Code/ResolvedS3Object/S3Key"),
-    ) {
+    let object = (
+        text("ResolvedS3Object/S3Bucket"),
+        text("ResolvedS3Object/S3Key"),
+    );
+    match object {
         (Some(bucket), Some(key)) => Ok(CodeLocation::Object(S3ObjectRef {
-            bucket,
-            key,
-            version: text("/Code/ResolvedS3Object/S3ObjectVersion"),
+            bucket: bucket.to_owned(),
+            key: key.to_owned(),
+            version: text("ResolvedS3Object/S3ObjectVersion").map(ToOwned::to_owned),
         })),
         _ => Err(NoCode::Missing),
     }
 }
 
-impl NoCode {
-    /// 4, 5 or 6 in the end, by the cause that Lambda gives.
-    fn to_error(&self) -> Error {
-        match self {
-            Self::Refused(code) => {
+/// Exit code 4, 5 or 6 in the end, by the cause that Lambda gives.
+impl From<NoCode> for Error {
+    fn from(no_code: NoCode) -> Self {
+        let message = no_code.to_string();
+        match no_code {
+            NoCode::Refused(code) => {
                 let lower = code.to_ascii_lowercase();
-                let error = |kind| Error::new(kind, self.to_string());
+                let error = |kind| Self::new(kind, message);
                 if lower.contains("denied") || lower.contains("unauthorized") {
                     error(ErrorKind::AccessDenied).hint(
                         "code that is encrypted needs kms:Decrypt on its key; code in your own bucket needs s3:GetObjectVersion on the object",
@@ -232,10 +252,10 @@ impl NoCode {
                         .hint("try again later; the function's state may say more")
                 }
             }
-            Self::Missing => Error::new(ErrorKind::NoCode, self.to_string()).hint(
+            NoCode::Missing => Self::new(ErrorKind::NoCode, message).hint(
                 "a function that is being created or deleted may have no code yet or any more",
             ),
-            Self::Location(_) => Error::new(ErrorKind::NoCode, self.to_string()),
+            NoCode::Location(_) => Self::new(ErrorKind::NoCode, message),
         }
     }
 }

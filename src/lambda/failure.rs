@@ -181,6 +181,10 @@ impl CallFailure {
             ErrorKind::NotFound if code.is_empty() => {
                 "is the endpoint Lambda's? it answers without an error code".to_owned()
             }
+            ErrorKind::NotFound if action == "lambda:GetLayerVersion" => {
+                "the layer version was deleted; Lambda goes on running it, but nobody can download it any more"
+                    .to_owned()
+            }
             ErrorKind::NotFound => format!(
                 "check the name and the qualifier, the region ({region}) and the account; `aws lambda list-functions --region {region}` shows what is there"
             ),

@@ -3,6 +3,8 @@
 //! Everything is made in a staging beside the destination. It takes the destination's name when it is whole, and is
 //! removed on every other way out.
 
+mod layers;
+mod package;
 mod prior;
 mod zip;
 
@@ -23,12 +25,13 @@ use crate::function::FunctionRef;
 use crate::lambda::{Described, Lambda};
 use crate::package::{CodeLocation, ImageRef};
 use crate::record::{
-    FUNCTION_JSON, ImageRecord, PackageRecord, RECORD, Record, SCHEMA_VERSION, Status, Tool,
-    TransferRecord, UnpackedRecord,
+    FUNCTION_JSON, ImageRecord, LayerRecord, PackageRecord, RECORD, Record, SCHEMA_VERSION, Status,
+    Tool, TransferRecord, UnpackedRecord,
 };
 use crate::transfer::Stats;
 use crate::unpack::Limits;
 
+use layers::Layers;
 use prior::Prior;
 
 /// What [`fetch`] is to do beside the plain job.
@@ -38,6 +41,8 @@ pub struct FetchOptions {
     pub dest: Option<PathBuf>,
     /// Unpack the zip to `code/`.
     pub unpack: bool,
+    /// Fetch the layers too.
+    pub layers: bool,
     /// Refuse unless the package (or the image) is this one.
     pub expect_sha256: Option<Sha256Digest>,
     /// Replace a destination that larder wrote.
@@ -57,6 +62,7 @@ impl Default for FetchOptions {
         Self {
             dest: None,
             unpack: true,
+            layers: false,
             expect_sha256: None,
             force: false,
             update: false,
@@ -68,7 +74,7 @@ impl Default for FetchOptions {
 }
 
 /// What [`fetch`] did.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Fetched {
     /// What `larder.json` holds.
     pub record: Record,
@@ -78,6 +84,8 @@ pub struct Fetched {
     pub bytes_downloaded: u64,
     /// How long it took.
     pub elapsed: Duration,
+    /// Why the first layer that could not be had could not. The function is kept all the same.
+    pub missing_layer: Option<Error>,
 }
 
 /// What the code came to, whichever way.
@@ -138,12 +146,20 @@ pub async fn fetch(
         prior: prior.as_ref(),
     };
     let outcome = job.run().await?;
-    let Job { staging: held, .. } = job;
-    drop(held);
+    let layers = if options.layers {
+        job.layers(&outcome.described).await?
+    } else {
+        Layers::default()
+    };
+    drop(job);
 
-    let record = record_of(outcome, options, started_at);
-    let function_json = record.1;
-    let (record, bytes_downloaded) = (record.0, record.2);
+    let bytes_downloaded = outcome.stats.bytes + layers.bytes;
+    warn_of_gaps(&outcome.described, &subject, &*reporter);
+    let function_json = outcome
+        .described
+        .answer()
+        .to_recorded_json(options.redact_env);
+    let record = record_of(outcome, layers.records, options, started_at);
     let finished = record.clone();
     if cancel.is_cancelled() {
         return Err(interrupted());
@@ -163,6 +179,7 @@ pub async fn fetch(
         dest,
         bytes_downloaded,
         elapsed: begun.elapsed(),
+        missing_layer: layers.failure,
     })
 }
 
@@ -234,6 +251,7 @@ impl Job<'_> {
                 )));
             }
             _ => self.warn(
+                self.subject,
                 "Lambda does not state the image's digest, so it could not be compared",
                 "the function may still be being created; fetch it again later",
             ),
@@ -271,21 +289,21 @@ impl Job<'_> {
         }
     }
 
-    fn warn(&self, message: &str, hint: &str) {
+    fn warn(&self, subject: &str, message: &str, hint: &str) {
         self.reporter.report(&Event::Warning {
-            subject: self.subject,
+            subject,
             message,
             hint: Some(hint),
         });
     }
 }
 
-/// The record, the bytes of `function.json`, and the count of bytes received.
 fn record_of(
     outcome: Outcome,
+    layers: Vec<LayerRecord>,
     options: &FetchOptions,
     started_at: Timestamp,
-) -> (Record, Vec<u8>, u64) {
+) -> Record {
     let Outcome {
         described,
         package,
@@ -305,7 +323,7 @@ fn record_of(
     } else {
         Status::Saved
     };
-    let record = Record {
+    Record {
         schema_version: SCHEMA_VERSION,
         tool: Tool::this(),
         status,
@@ -315,7 +333,7 @@ fn record_of(
         package,
         unpacked,
         image,
-        layers: Vec::new(),
+        layers,
         transfer: TransferRecord {
             location,
             request_id: described.request_id().map(ToOwned::to_owned),
@@ -327,9 +345,26 @@ fn record_of(
             code_changes: stats.code_changes,
         },
         environment_redacted: options.redact_env,
-    };
-    let function_json = described.answer().to_recorded_json(options.redact_env);
-    (record, function_json, stats.bytes)
+    }
+}
+
+/// Says what the answer lacks, and what would bring it.
+fn warn_of_gaps(described: &Described, subject: &str, reporter: &dyn Reporter) {
+    for gap in described.incomplete() {
+        let hint = match gap.field.as_str() {
+            "Tags" => Some("the caller needs the IAM action lambda:ListTags on the function"),
+            "Environment" | "ImageConfigResponse" => {
+                Some("the caller needs the IAM action kms:Decrypt on the function's KMS key")
+            }
+            _ => None,
+        };
+        let message = format!("the answer lacks {}: {}", gap.field, gap.code);
+        reporter.report(&Event::Warning {
+            subject,
+            message: &message,
+            hint,
+        });
+    }
 }
 
 /// `2026-01-01T00:00:00.000Z`

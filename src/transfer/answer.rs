@@ -7,7 +7,7 @@ use crate::error::{Error, ErrorKind};
 use crate::http::Response;
 
 use super::retry::parse_retry_after;
-use super::{Broken, ERROR_BODY};
+use super::{Broken, ERROR_BODY, Signer};
 
 /// What an answer is.
 pub(super) enum Judged {
@@ -20,7 +20,7 @@ pub(super) enum Judged {
 }
 
 /// Judges the answer to a request for the bytes from `from` on, of a package of `size` bytes.
-pub(super) async fn judge(response: &mut Response, from: u64, size: u64) -> Judged {
+pub(super) async fn judge(response: &mut Response, from: u64, size: u64, signer: Signer) -> Judged {
     match response.status() {
         200 => whole(response, size),
         206 => rest(response, from, size),
@@ -32,6 +32,7 @@ pub(super) async fn judge(response: &mut Response, from: u64, size: u64) -> Judg
                 status,
                 code: xml_text(&body, "Code"),
                 message: xml_text(&body, "Message"),
+                signer,
             };
             Judged::Broken(error.judge(retry_after, &location))
         }
@@ -86,6 +87,7 @@ struct S3Error {
     status: u16,
     code: Option<String>,
     message: Option<String>,
+    signer: Signer,
 }
 
 impl S3Error {
@@ -117,6 +119,9 @@ impl S3Error {
     fn refusal(&self, location: &str) -> Error {
         let host = location.split('/').nth(2).unwrap_or_default();
         match (self.status, self.code.as_deref()) {
+            (_, Some("SignatureDoesNotMatch")) if self.signer == Signer::Caller => self
+                .error(ErrorKind::CredentialsRefused, location)
+                .hint("the secret access key is wrong, or a proxy rewrote the request"),
             (_, Some("SignatureDoesNotMatch")) => {
                 self.error(ErrorKind::AccessDenied, location).hint(
                     "Lambda's signature arrived changed: a proxy on the way rewrites requests",
@@ -125,6 +130,11 @@ impl S3Error {
             (_, Some("RequestTimeTooSkewed")) => self
                 .error(ErrorKind::UrlExpired, location)
                 .hint("a clock is wrong, here or at a proxy"),
+            (401 | 403, _) if self.signer == Signer::Caller => {
+                self.error(ErrorKind::AccessDenied, location).hint(format!(
+                    "the caller needs the IAM action s3:GetObjectVersion (s3:GetObject without versions) on the object, and kms:Decrypt where it is encrypted with a key: {location}"
+                ))
+            }
             (401 | 403, _) => self.error(ErrorKind::AccessDenied, location).hint(format!(
                 "Lambda signed this URL itself, so no permission of yours is missing: something between here and {host} denies it, such as the policy of an S3 endpoint, a data perimeter or a proxy"
             )),
@@ -176,6 +186,7 @@ mod tests {
             status,
             code: xml_text(body, "Code"),
             message: xml_text(body, "Message"),
+            signer: Signer::Lambda,
         }
         .judge(None, "https://bucket.s3.eu-west-1.amazonaws.com/key")
     }

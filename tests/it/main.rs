@@ -1,4 +1,11 @@
 //! All tests that run the `larder` program, in one binary: the AWS crates are linked once.
 
+#![expect(
+    unreachable_pub,
+    reason = "nothing outside this binary can reach anything in it"
+)]
+
 mod fetch;
 mod harness;
+mod layers;
+mod storage;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::files;
-use crate::record::{FunctionRecord, PACKAGE_ZIP, RECORD, Record};
+use crate::record::{CODE, FunctionRecord, RECORD, Record};
 
 /// The largest record that is read, in bytes.
 const MAX_RECORD: u64 = 16 << 20;
@@ -60,14 +60,14 @@ impl Prior {
         &self.record
     }
 
-    /// Where the package of that time lies.
-    pub(super) fn package_path(&self) -> PathBuf {
-        self.dest.join(PACKAGE_ZIP)
+    /// What was published as `name`.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.dest.join(name)
     }
 
     /// Where the tree of that time lies, with its `t1` hash, if it was unpacked.
-    pub(super) fn tree(&self) -> Option<(PathBuf, &str)> {
+    pub(super) fn tree(&self) -> Option<(PathBuf, String)> {
         let unpacked = self.record.unpacked.as_ref()?;
-        Some((self.dest.join(crate::record::CODE), &unpacked.tree))
+        Some((self.dest.join(CODE), unpacked.tree.clone()))
     }
 }

@@ -1,53 +1,51 @@
-//! A zip function: its package, transferred or found again, verified and unpacked.
+//! A zip function: what Lambda states about its package, and the package itself.
 
-use std::sync::Arc;
-
-use crate::digest::{Hasher, Sha256Digest, tree_hashes};
+use crate::digest::Sha256Digest;
 use crate::error::{Error, ErrorKind, Result};
-use crate::events::Event;
-use crate::files::{self, FilesError};
 use crate::lambda::Described;
-use crate::package::{Claim, CodeLocation, Received, Verified};
-use crate::presigned::PresignedUrl;
-use crate::record::{CODE, PACKAGE_ZIP, PackageRecord, UnpackedRecord};
-use crate::transfer::{self, Context, Renew, Stats, Target};
-use crate::unpack::{self, Duplicates};
+use crate::package::{Claim, Verified};
+use crate::record::{PACKAGE_ZIP, PackageRecord};
+use crate::transfer::{Renew, Stats, Target};
 
-use super::prior::Prior;
-use super::{Job, Outcome, blocking, interrupted};
-
-/// The spool's name in the staging's scratch directory.
-const SPOOL: &str = "spool";
-/// The name of the copy of an earlier package there.
-const COPY: &str = "copy";
+use super::package::Item;
+use super::{Job, Outcome};
 
 impl Job<'_> {
     pub(super) async fn zip(&self, described: Described) -> Result<Outcome> {
+        let item = Item {
+            subject: self.subject.to_owned(),
+            prefix: String::new(),
+        };
         let claim = self.claim(&described)?;
-        if let Some(verified) = self.kept(&claim).await? {
-            self.staging.keep(COPY, PACKAGE_ZIP)?;
-            return self
-                .finish(described, verified, Stats::default(), true)
-                .await;
-        }
-        let spool = self.staging.create_scratch_file(SPOOL, 0o644)?;
-        let target = self.target(&described, claim)?;
-        let mut again = Again {
-            job: self,
-            latest: described,
+        let kept = self.kept_package(&item, &claim).await?;
+        let unchanged = kept.is_some();
+        let (described, location, verified, stats) = if let Some(verified) = kept {
+            (described, None, verified, Stats::default())
+        } else {
+            let target = self.target(described.code()?, claim).await?;
+            let mut again = Again {
+                job: self,
+                location: target.url.redacted(),
+                latest: described,
+            };
+            let (verified, stats) = self.obtain(&item, target, &mut again).await?;
+            (again.latest, Some(again.location), verified, stats)
         };
-        let session = self.session;
-        let context = Context {
-            http: session.http(),
-            retry: *session.retry(),
-            patience: session.read_timeout(),
-            reporter: &*self.reporter,
+        let package = PackageRecord {
+            path: PACKAGE_ZIP.to_owned(),
+            size: verified.size(),
+            sha256: verified.sha256().hex(),
+            code_sha256: described.code_sha256_text().unwrap_or_default().to_owned(),
         };
-        let download = transfer::download(context, self.subject, target, &mut again, spool);
-        let (verified, stats) = self.or_interrupted(download).await?;
-        self.staging.keep(SPOOL, PACKAGE_ZIP)?;
-        let described = again.latest;
-        self.finish(described, verified, stats, false).await
+        Ok(Outcome {
+            unpacked: self.unpacked(&item, verified).await?,
+            described,
+            package: Some(package),
+            image: None,
+            location,
+            stats,
+            unchanged,
+        })
     }
 
     /// What Lambda states about the package, checked against what the user expects.
@@ -67,51 +65,14 @@ impl Job<'_> {
             .about(self.subject)
             .hint("nothing was downloaded: Lambda states another CodeSha256"));
         }
-        let size = described.code_size().ok_or_else(|| {
-            Error::new(ErrorKind::Mismatch, "Lambda states no CodeSize")
-                .about(self.subject)
-                .hint("without it no package can be verified, so none is fetched")
-        })?;
+        let size = described
+            .code_size()
+            .ok_or_else(|| no_size().about(self.subject))?;
         Ok(Claim::lambda(stated, size))
     }
 
-    fn target(&self, described: &Described, claim: Claim) -> Result<Target> {
-        match described.code()? {
-            CodeLocation::Zip(url) => Ok(Target {
-                url: self.reachable(url),
-                claim,
-            }),
-            CodeLocation::Object(object) => Err(Error::new(
-                ErrorKind::NoCode,
-                format!(
-                    "the code is in your own bucket, s3://{}/{}, which this version of larder does not read",
-                    object.bucket, object.key
-                ),
-            )
-            .about(self.subject)),
-            CodeLocation::Image(_) => Err(Error::new(
-                ErrorKind::Unsettled,
-                "the function became an image while it was fetched",
-            )
-            .about(self.subject)
-            .hint("run again")),
-        }
-    }
-
-    /// An emulator states AWS's own host names, unsigned; with an S3 endpoint set, the object is asked for there.
-    fn reachable(&self, url: &PresignedUrl) -> PresignedUrl {
-        let moved = self
-            .session
-            .s3_endpoint()
-            .and_then(|endpoint| url.at_endpoint(endpoint));
-        if let Some(moved) = &moved {
-            tracing::info!("{url} is not signed; asking the S3 endpoint for {moved}");
-        }
-        moved.unwrap_or_else(|| url.clone())
-    }
-
     /// With `--update`: the package of the earlier fetch, when Lambda still states the same and it still verifies.
-    async fn kept(&self, claim: &Claim) -> Result<Option<Verified>> {
+    async fn kept_package(&self, item: &Item, claim: &Claim) -> Result<Option<Verified>> {
         let Some(prior) = self.prior else {
             return Ok(None);
         };
@@ -120,184 +81,40 @@ impl Job<'_> {
         if before.is_none() || before != claim.sha256() {
             return Ok(None);
         }
-        self.reporter.report(&Event::Verifying {
-            size: claim.size().unwrap_or_default(),
-        });
-        let copied = self.copy_prior(prior).await;
-        let problem = match copied {
-            Ok(received) => match received.verify(claim) {
-                Ok(verified) => {
-                    self.warn_of_local_changes(prior).await?;
-                    return Ok(Some(verified));
-                }
-                Err(mismatch) => mismatch.to_string(),
-            },
-            Err(e) if e.kind() == ErrorKind::Interrupted => return Err(e),
-            Err(e) => e.to_string(),
-        };
-        self.warn(
-            &format!("the package kept here is not what it was: {problem}"),
-            "it is fetched again",
-        );
-        Ok(None)
-    }
-
-    /// Copies the earlier package into the staging, hashing it on the way.
-    async fn copy_prior(&self, prior: &Prior) -> Result<Received> {
-        let (path, cancel) = (prior.package_path(), self.cancel.clone());
-        let staging = Arc::clone(&self.staging);
-        blocking(move || {
-            let from = files::open_read(&path)?;
-            let to = staging.create_scratch_file(COPY, 0o644)?;
-            let mut tee = Tee { from, to: &to };
-            let mut hasher = Hasher::new();
-            hasher
-                .read_all(&mut tee, &|| cancel.is_cancelled())
-                .map_err(|e| match e.kind() {
-                    std::io::ErrorKind::Interrupted => interrupted(),
-                    _ => FilesError::io("copy", &path, e).into(),
-                })?;
-            let size = hasher.bytes();
-            Ok(Received::hashed(to, size, hasher.finish()))
-        })
-        .await
-    }
-
-    /// Says when the unpacked tree was changed by hand: the update replaces it.
-    async fn warn_of_local_changes(&self, prior: &Prior) -> Result<()> {
-        let Some((path, recorded)) = prior.tree() else {
-            return Ok(());
-        };
-        let (recorded, cancel) = (recorded.to_owned(), self.cancel.clone());
-        let same = blocking(move || {
-            let nodes = match files::read_tree(&path, &|| cancel.is_cancelled()) {
-                Ok(nodes) => nodes,
-                Err(_) if cancel.is_cancelled() => return Err(interrupted()),
-                Err(_) => return Ok(false),
-            };
-            let nodes = nodes.iter().map(|(path, node)| (path.as_slice(), node));
-            Ok(tree_hashes(nodes).tree == recorded)
-        })
-        .await?;
-        if !same {
+        let kept = self.kept(item, prior.path(PACKAGE_ZIP), claim).await?;
+        if kept.is_some()
+            && let Some((path, recorded)) = prior.tree()
+            && !self.tree_is(path, recorded).await?
+        {
             self.warn(
+                self.subject,
                 "the unpacked code had been changed here",
                 "it is unpacked anew from the verified package",
             );
         }
-        Ok(())
-    }
-
-    async fn finish(
-        &self,
-        described: Described,
-        verified: Verified,
-        stats: Stats,
-        unchanged: bool,
-    ) -> Result<Outcome> {
-        let package = PackageRecord {
-            path: PACKAGE_ZIP.to_owned(),
-            size: verified.size(),
-            sha256: verified.sha256().hex(),
-            code_sha256: described.code_sha256_text().unwrap_or_default().to_owned(),
-        };
-        let location = match described.code()? {
-            CodeLocation::Zip(url) => Some(url.redacted()),
-            _ => None,
-        };
-        let unpacked = if self.options.unpack {
-            Some(self.unpack(verified).await?)
-        } else {
-            None
-        };
-        Ok(Outcome {
-            described,
-            package: Some(package),
-            unpacked,
-            image: None,
-            location,
-            stats,
-            unchanged,
-        })
-    }
-
-    async fn unpack(&self, package: Verified) -> Result<UnpackedRecord> {
-        let (staging, reporter) = (Arc::clone(&self.staging), Arc::clone(&self.reporter));
-        let (limits, cancel) = (self.options.limits.clone(), self.cancel.clone());
-        let subject = self.subject.to_owned();
-        // Not raced against the interrupt: the workers read the flag themselves, and have ended when this returns.
-        blocking(move || {
-            let code = staging.create_dir(CODE)?;
-            let options = unpack::Options {
-                hash_contents: true,
-                cancel: &cancel,
-                reporter: &*reporter,
-            };
-            let unpacked = unpack::plan(&package, &limits)
-                .and_then(|plan| {
-                    unpack::run(&package, &plan, std::os::fd::AsFd::as_fd(&code), &options)
-                })
-                .map_err(|e| not_unpacked(e.into()).about(subject))?;
-            let record = UnpackedRecord {
-                path: CODE.to_owned(),
-                files: unpacked.files,
-                directories: unpacked.directories,
-                symlinks: unpacked.symlinks,
-                bytes: unpacked.bytes,
-                h1: None,
-                h1_reason: None,
-                tree: String::new(),
-                duplicates: match limits.duplicates {
-                    Duplicates::Refuse => None,
-                    Duplicates::First => Some("first".to_owned()),
-                    Duplicates::Last => Some("last".to_owned()),
-                },
-            };
-            Ok(match unpacked.hashes {
-                Some(hashes) => record.with_hashes(hashes),
-                None => record,
-            })
-        })
-        .await
+        Ok(kept)
     }
 }
 
-/// An archive that is refused is still what Lambda runs; says how to keep it.
-fn not_unpacked(error: Error) -> Error {
-    match error.kind() {
-        ErrorKind::ArchiveUnsafe | ErrorKind::ArchiveBroken => error.hint(
-            "the package is authentic but was not unpacked, and nothing was kept; --no-unpack keeps the zip",
-        ),
-        _ => error,
-    }
-}
-
-/// Reads from one file and writes what was read to another.
-struct Tee<'a> {
-    from: std::fs::File,
-    to: &'a std::fs::File,
-}
-
-impl std::io::Read for Tee<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let count = self.from.read(buffer)?;
-        std::io::Write::write_all(&mut self.to, &buffer[..count])?;
-        Ok(count)
-    }
+pub(super) fn no_size() -> Error {
+    Error::new(ErrorKind::Mismatch, "Lambda states no CodeSize")
+        .hint("without it no package can be verified, so none is fetched")
 }
 
 /// Asks GetFunction again when a URL has ended or bytes do not match.
 struct Again<'a, 'b> {
     job: &'a Job<'b>,
     latest: Described,
+    location: String,
 }
 
 impl Renew for Again<'_, '_> {
     async fn renew(&mut self) -> Result<Target> {
         let described = self.job.lambda.describe(self.job.function).await?;
         let claim = self.job.claim(&described)?;
-        let target = self.job.target(&described, claim)?;
+        let target = self.job.target(described.code()?, claim).await?;
         self.latest = described;
+        self.location = target.url.redacted();
         Ok(target)
     }
 }
