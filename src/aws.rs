@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use aws_config::sts::AssumeRoleProvider;
 use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::Credentials;
 use aws_runtime::env_config::file::EnvConfigFiles;
 use aws_smithy_http_client::pool;
 use aws_smithy_http_client::proxy::ProxyConfig;
@@ -33,6 +34,9 @@ const DEFAULT_MAX_ATTEMPTS: u32 = 8;
 /// What the user set for all commands.
 #[derive(Debug, Clone)]
 pub struct SessionOptions {
+    /// Keys to use instead of the standard chain of sources. There is no option for it: on a command line they would be
+    /// seen by every user of the machine.
+    pub keys: Option<AccessKeys>,
     /// `--profile`.
     pub profile: Option<String>,
     /// `--region`.
@@ -53,9 +57,30 @@ pub struct SessionOptions {
     pub max_rate: f64,
 }
 
+/// An access key of an IAM user or of a session.
+#[derive(Clone)]
+pub struct AccessKeys {
+    /// `AWS_ACCESS_KEY_ID`.
+    pub access_key_id: String,
+    /// `AWS_SECRET_ACCESS_KEY`.
+    pub secret_access_key: String,
+    /// `AWS_SESSION_TOKEN`, for a session's.
+    pub session_token: Option<String>,
+}
+
+/// The id alone, which is no secret.
+impl std::fmt::Debug for AccessKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AccessKeys")
+            .field("access_key_id", &self.access_key_id)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Default for SessionOptions {
     fn default() -> Self {
         Self {
+            keys: None,
             profile: None,
             region: None,
             endpoint_url: None,
@@ -122,6 +147,15 @@ impl Session {
             .timeout_config(timeouts(options));
         if let Ok(name) = AppName::new(format!("larder-{}-{run_id}", env!("CARGO_PKG_VERSION"))) {
             loader = loader.app_name(name);
+        }
+        if let Some(keys) = &options.keys {
+            loader = loader.credentials_provider(Credentials::new(
+                &keys.access_key_id,
+                &keys.secret_access_key,
+                keys.session_token.clone(),
+                None,
+                "larder::aws::AccessKeys",
+            ));
         }
         if let Some(profile) = &options.profile {
             loader = loader.profile_name(profile);
@@ -408,6 +442,17 @@ mod tests {
         for bad in ["127.0.0.1:4566", "ftp://h", "http://", "", "h"] {
             assert!(parse_endpoint("x", bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn keys_do_not_show_their_secrets() {
+        let keys = AccessKeys {
+            access_key_id: "AKIA".to_owned(),
+            secret_access_key: "s3cret".to_owned(),
+            session_token: Some("t0ken".to_owned()),
+        };
+        let shown = format!("{keys:?}");
+        assert!(shown.contains("AKIA") && !shown.contains("s3cret") && !shown.contains("t0ken"));
     }
 
     #[test]

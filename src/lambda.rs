@@ -13,6 +13,7 @@ mod describe;
 mod failure;
 mod layer;
 mod pacing;
+pub mod permission;
 
 pub use answer::Answer;
 pub use describe::{Described, NoCode};

@@ -44,6 +44,7 @@ impl Globals {
             verbosity: self.verbose,
             progress: self.progress,
             session: SessionOptions {
+                keys: None,
                 profile: self.profile.clone(),
                 region: self.region.clone(),
                 endpoint_url: self.endpoint_url.clone(),

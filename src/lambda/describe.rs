@@ -46,7 +46,6 @@ impl Lambda {
         self.reporter.report(&Event::Asking { subject: &subject });
         let call = Call {
             operation: "GetFunction",
-            action: "lambda:GetFunction",
             subject: &subject,
             region: &self.region,
         };

@@ -8,6 +8,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
+use super::permission::action_of;
 use crate::error::{Error, ErrorKind};
 use crate::transfer::retry::{Failure, parse_retry_after};
 
@@ -29,8 +30,6 @@ pub(super) struct CallFailure {
 pub(super) struct Call<'a> {
     /// The operation: `GetFunction`.
     pub(super) operation: &'a str,
-    /// The IAM action that allows it: not always its name.
-    pub(super) action: &'a str,
     /// What it is about, as the user named it.
     pub(super) subject: &'a str,
     /// The region that was asked.
@@ -135,7 +134,6 @@ impl CallFailure {
     pub(super) fn into_error(self, call: Call<'_>) -> Error {
         let Call {
             operation,
-            action,
             subject,
             region,
         } = call;
@@ -155,7 +153,7 @@ impl CallFailure {
             },
         };
         let mut error = Error::new(self.kind, message).about(subject);
-        if let Some(hint) = self.hint(action, subject, region) {
+        if let Some(hint) = self.hint(action_of(operation), subject, region) {
             error = error.hint(hint);
         }
         let mut cause = match (&self.code, &self.detail) {
@@ -389,7 +387,6 @@ mod tests {
             'GET\n/\nx-amz-security-token:t0ken'";
         let call = Call {
             operation: "GetFunction",
-            action: "lambda:GetFunction",
             subject: "f",
             region: "eu-west-1",
         };
@@ -403,7 +400,6 @@ mod tests {
     fn a_denial_names_the_action() {
         let call = Call {
             operation: "GetLayerVersionByArn",
-            action: "lambda:GetLayerVersion",
             subject: "arn:l",
             region: "eu-west-1",
         };

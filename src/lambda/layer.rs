@@ -27,7 +27,6 @@ impl Lambda {
         self.reporter.report(&Event::Asking { subject: arn });
         let call = Call {
             operation: "GetLayerVersionByArn",
-            action: "lambda:GetLayerVersion",
             subject: arn,
             region: &self.region,
         };
