@@ -72,7 +72,6 @@ pub(super) fn check(name: &[u8]) -> Result<NormalName, NameDefect> {
         match component {
             b"" | b"." => {
                 ordinary = false;
-                continue;
             }
             b".." => return Err(NameDefect::Parent),
             _ if component.len() > MAX_COMPONENT => {

@@ -1,5 +1,6 @@
 //! Odd archives that are legal, and the tree that each must give.
 
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
 use larder_testkit::packages;
@@ -197,7 +198,6 @@ fn names_are_kept_byte_for_byte() {
     // Bytes that are no UTF-8.
     let (site, result) = unpack(&ZipBuilder::new().file(b"caf\xe9", "x").build());
     result.unwrap();
-    use std::os::unix::ffi::OsStrExt as _;
     let name = std::ffi::OsStr::from_bytes(b"caf\xe9");
     assert_eq!(std::fs::read(site.out().join(name)).unwrap(), b"x");
 }
@@ -345,7 +345,7 @@ fn directories_may_be_compressed_nothing() {
     let mut entry = Entry::dir("d/");
     entry.method = 8;
     assert_tree(
-        &build(ZipBuilder::new().entry(entry)),
+        &ZipBuilder::new().entry(entry).build(),
         &Tree::new().dir("d"),
     );
 }

@@ -11,7 +11,6 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use larder_testkit::Tree;
-use larder_testkit::zip::ZipBuilder;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -125,10 +124,6 @@ fn unpack_portably(bytes: &[u8]) -> (Site, Result<Unpacked, UnpackError>) {
     (site, result)
 }
 
-fn build(zip: ZipBuilder) -> Vec<u8> {
-    zip.build()
-}
-
 /// The archive gives exactly this tree.
 #[track_caller]
 fn assert_tree(bytes: &[u8], want: &Tree) -> Unpacked {
@@ -145,9 +140,8 @@ fn assert_tree(bytes: &[u8], want: &Tree) -> Unpacked {
 /// The archive is refused before anything is written, for a reason with these words.
 #[track_caller]
 fn assert_refused(bytes: &[u8], words: &str) -> UnpackError {
-    let error = match plan(&package(bytes), &Limits::default()) {
-        Ok(_) => panic!("accepted, where {words:?} was wanted"),
-        Err(error) => error,
+    let Err(error) = plan(&package(bytes), &Limits::default()) else {
+        panic!("accepted, where {words:?} was wanted");
     };
     let text = error.to_string();
     assert!(text.contains(words), "{words:?} wanted: {text}");

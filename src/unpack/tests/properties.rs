@@ -116,8 +116,8 @@ proptest! {
             for at in 0..leaves.len() {
                 let name = leaves[(at + turn) % leaves.len()];
                 let mut entry = Entry::file(name, name.repeat(9));
-                entry.method = if variant % 2 == 0 { 0 } else { 8 };
-                entry.zip64 = variant % 3 == 0;
+                entry.method = if variant.is_multiple_of(2) { 0 } else { 8 };
+                entry.zip64 = variant.is_multiple_of(3);
                 if variant % 4 > 1 {
                     entry.descriptor = Descriptor::Signed;
                 }

@@ -137,6 +137,7 @@ fn end_records_that_do_not_fit() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn zip64_end_records_that_do_not_fit() {
     let zip64 = |zip64_lie: Zip64Lie, end: EndLie| {
         ZipBuilder {
@@ -337,6 +338,7 @@ fn a_directory_that_is_cut_or_is_none() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn headers_that_disagree() {
     let local = |lie: Lie| one(a().local(lie));
     let central = |lie: Lie| one(a().central(lie));
