@@ -116,6 +116,9 @@ pub(super) fn unicode_path<'a>(extra: &'a [u8], name: &[u8]) -> Option<&'a [u8]>
         .map(|(_, data)| &data[5..])
 }
 
+/// What a header of 32 bits says where the zip64 field says it.
+const FULL: u64 = u32::MAX as u64;
+
 /// The values of a header that has a zip64 field, in the field's order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Wide {
@@ -133,9 +136,9 @@ impl Wide {
     /// where the field does not fit.
     pub(super) fn widen(self, field: &[u8]) -> Option<Self> {
         let full = [
-            self.size == u64::from(u32::MAX),
-            self.compressed == u64::from(u32::MAX),
-            self.offset == Some(u64::from(u32::MAX)),
+            self.size == FULL,
+            self.compressed == FULL,
+            self.offset == Some(FULL),
         ];
         let full_disk = self.disk == Some(0xffff);
         let exact = full.iter().filter(|f| **f).count() * 8 + usize::from(full_disk) * 4;

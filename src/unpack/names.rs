@@ -45,13 +45,13 @@ pub(super) struct NormalName {
     pub(super) start: usize,
     /// The path's length; 0 for the root itself.
     pub(super) len: usize,
-    /// The name ends with `/`.
-    pub(super) directory: bool,
+    /// The path is there only after [`squeeze`] was called with the name from `start` on.
+    pub(super) squeeze: bool,
 }
 
-/// Checks `name` and makes it normal, in place: the path it stands for has no `.` and no empty component,
-/// and no `/` at either end. Only names with such a component after the first are rewritten.
-pub(super) fn normalise(name: &mut [u8]) -> Result<NormalName, NameDefect> {
+/// Checks a name, and finds the path that it stands for: without `.` and empty components, and
+/// without `/` at either end.
+pub(super) fn check(name: &[u8]) -> Result<NormalName, NameDefect> {
     if name.is_empty() {
         return Err(NameDefect::Empty);
     }
@@ -72,7 +72,6 @@ pub(super) fn normalise(name: &mut [u8]) -> Result<NormalName, NameDefect> {
         match component {
             b"" | b"." => {
                 ordinary = false;
-                continue;
             }
             b".." => return Err(NameDefect::Parent),
             _ if component.len() > MAX_COMPONENT => {
@@ -87,19 +86,16 @@ pub(super) fn normalise(name: &mut [u8]) -> Result<NormalName, NameDefect> {
     if len > MAX_PATH {
         return Err(NameDefect::LongPath(len));
     }
-    // A trailing slash alone needs no rewriting: the path is what stands before it.
-    if !ordinary && name[start..].len() != len + usize::from(directory) {
-        squeeze(&mut name[start..]);
-    }
     Ok(NormalName {
         start,
         len,
-        directory,
+        // A trailing slash alone needs no rewriting: the path is what stands before it.
+        squeeze: !ordinary && name[start..].len() != len + usize::from(directory),
     })
 }
 
 /// Moves the components that count to the front, one `/` between them.
-fn squeeze(name: &mut [u8]) {
+pub(super) fn squeeze(name: &mut [u8]) {
     let (mut read, mut write) = (0, 0);
     while read < name.len() {
         let end = name[read..]
@@ -200,11 +196,14 @@ fn deceives(c: char) -> bool {
 mod tests {
     use super::*;
 
-    fn path(name: &str) -> Result<(String, bool), NameDefect> {
+    fn path(name: &str) -> Result<String, NameDefect> {
         let mut bytes = name.as_bytes().to_vec();
-        let normal = normalise(&mut bytes)?;
+        let normal = check(&bytes)?;
+        if normal.squeeze {
+            squeeze(&mut bytes[normal.start..]);
+        }
         let path = &bytes[normal.start..normal.start + normal.len];
-        Ok((String::from_utf8(path.to_vec()).unwrap(), normal.directory))
+        Ok(String::from_utf8(path.to_vec()).unwrap())
     }
 
     #[test]
@@ -230,25 +229,25 @@ mod tests {
             "e\u{301}",
             "\u{202e}x",
         ] {
-            assert_eq!(path(name), Ok((name.to_owned(), false)), "{name:?}");
+            assert_eq!(path(name), Ok(name.to_owned()), "{name:?}");
         }
     }
 
     #[test]
     fn only_what_a_kernel_ignores_is_left_out() {
-        for (name, want, directory) in [
-            ("./a", "a", false),
-            ("././a/b", "a/b", false),
-            ("a//b", "a/b", false),
-            ("a/./b", "a/b", false),
-            ("a/.//./b//", "a/b", true),
-            ("a/", "a", true),
-            ("a//", "a", true),
-            ("a/./", "a", true),
-            ("./", "", true),
-            ("././", "", true),
+        for (name, want) in [
+            ("./a", "a"),
+            ("././a/b", "a/b"),
+            ("a//b", "a/b"),
+            ("a/./b", "a/b"),
+            ("a/.//./b//", "a/b"),
+            ("a/", "a"),
+            ("a//", "a"),
+            ("a/./", "a"),
+            ("./", ""),
+            ("././", ""),
         ] {
-            assert_eq!(path(name), Ok((want.to_owned(), directory)), "{name:?}");
+            assert_eq!(path(name), Ok(want.to_owned()), "{name:?}");
         }
     }
 
@@ -282,9 +281,9 @@ mod tests {
     #[test]
     fn a_path_may_be_as_long_as_the_kernel_takes() {
         let name = format!("{}{}", "x/".repeat(1920), "y".repeat(255));
-        assert_eq!(path(&name), Ok((name.clone(), false)));
+        assert_eq!(path(&name), Ok(name.clone()));
         let name = format!("{}y", "xyz/".repeat(1023));
-        assert_eq!(path(&name).map(|(p, _)| p.len()), Ok(4093));
+        assert_eq!(path(&name).map(|p| p.len()), Ok(4093));
     }
 
     #[test]

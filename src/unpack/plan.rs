@@ -44,7 +44,7 @@ pub struct Plan {
 struct Entry {
     /// Where its record is in the directory.
     record: u32,
-    /// The size of its local header in 18 bits; above them its kind and two flags.
+    /// The size of its local header in 18 bits; above them its kind and three flags.
     local: u32,
     /// Where its path is within its name.
     path: u16,
@@ -56,6 +56,8 @@ const KIND_SHIFT: u32 = LOCAL_BITS;
 const TIME_IS_LOCAL: u32 = 1 << 20;
 /// Another entry of the same path was taken.
 const DROPPED: u32 = 1 << 21;
+/// The name has components that the path has not.
+const SQUEEZE: u32 = 1 << 22;
 
 /// Where an entry's data are, and what they must be.
 #[derive(Debug, Clone, Copy)]
@@ -215,7 +217,7 @@ pub fn plan(package: &Verified, limits: &Limits) -> Result<Plan, UnpackError> {
     };
     plan.read_records(&directory)?;
     plan.read_locals(source, directory.offset)?;
-    plan.name_paths()?;
+    plan.squeeze_names()?;
     plan.order_paths(limits.duplicates)?;
     plan.count()?;
     plan.links = Links::read(&plan, source)?;
@@ -238,6 +240,11 @@ impl Plan {
         at = 0;
         while at < self.directory.len() {
             let record = Record::at(&self.directory, at, self.base)?;
+            let name = names::check(record.name()).map_err(|defect| UnpackError::Name {
+                entry: record.shown(),
+                offset: self.base + at as u64,
+                defect,
+            })?;
             let place = record.place()?;
             let kind = kind::kind(record, place.offset)?;
             local::check_record(record, place, kind)?;
@@ -248,9 +255,11 @@ impl Plan {
                     Kind::File => 0,
                     Kind::Directory => 1,
                     Kind::Symlink => 2,
-                } << KIND_SHIFT,
-                path: 0,
-                path_len: 0,
+                } << KIND_SHIFT
+                    | if name.squeeze { SQUEEZE } else { 0 },
+                // Both lie within a name.
+                path: u16::try_from(name.start).unwrap_or(u16::MAX),
+                path_len: u16::try_from(name.len).unwrap_or(u16::MAX),
             });
             at += record.len();
         }
@@ -293,25 +302,14 @@ impl Plan {
         Ok(())
     }
 
-    /// Checks each name, and finds the path in it.
-    fn name_paths(&mut self) -> Result<(), UnpackError> {
-        for entry in &mut self.entries {
-            let at = entry.record as usize;
-            let record = Record::at(&self.directory, at, self.base)?;
-            let (start, len) = (at + central::NAME, record.name().len());
-            let name = &mut self.directory[start..start + len];
-            match names::normalise(name) {
-                Ok(normal) => {
-                    entry.path = u16::try_from(normal.start).unwrap_or_default();
-                    entry.path_len = u16::try_from(normal.len).unwrap_or_default();
-                }
-                Err(defect) => {
-                    return Err(UnpackError::Name {
-                        entry: Shown::from(&*name),
-                        offset: self.base + at as u64,
-                        defect,
-                    });
-                }
+    /// Makes the paths normal of the few names that need it: after their local headers were compared.
+    fn squeeze_names(&mut self) -> Result<(), UnpackError> {
+        for entry in &self.entries {
+            if entry.local & SQUEEZE != 0 {
+                let at = entry.record as usize;
+                let end = Record::at(&self.directory, at, self.base)?.name().len();
+                let name = &mut self.directory[at + central::NAME..][..end];
+                names::squeeze(&mut name[usize::from(entry.path)..]);
             }
         }
         Ok(())

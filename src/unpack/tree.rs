@@ -32,7 +32,7 @@ pub(super) fn make_directories(
             return Err(UnpackError::Interrupted);
         }
         let path = plan.path(index);
-        let (directory, mode) = match plan.kind(index) {
+        let (directory, permissions) = match plan.kind(index) {
             Kind::Directory => (path, plan.permissions(index)?),
             Kind::File | Kind::Symlink => (names::parent(path), 0o755),
         };
@@ -43,16 +43,17 @@ pub(super) fn make_directories(
                 .iter()
                 .position(|&b| b == b'/')
                 .map_or(directory.len(), |n| skip + n);
-            let mode = if end == directory.len() { mode } else { 0o755 };
-            let made = (|| {
+            let whole = end == directory.len();
+            let permissions = if whole { permissions } else { 0o755 };
+            let result = (|| {
                 let from = place.at(&directory[..at])?;
-                retry(|| mkdirat(from, &directory[skip..end], bits(mode | OWNER)))?;
-                if end < directory.len() {
+                retry(|| mkdirat(from, &directory[skip..end], bits(permissions | OWNER)))?;
+                if !whole {
                     place.down(directory, end)?;
                 }
                 Ok(())
             })();
-            made.map_err(|errno| failed(&directory[..end], "made as a directory", errno))?;
+            result.map_err(|errno| failed(&directory[..end], "made as a directory", errno))?;
             count += 1;
             at = end;
         }
@@ -125,8 +126,8 @@ pub(super) fn finish_directories(
             let directory = root.open(path)?;
             if mode & OWNER != OWNER {
                 // It was made with the owner's bits added and the umask applied.
-                let made = fstat(&directory)?.st_mode;
-                fchmod(&directory, Mode::from_raw_mode(made) & bits(mode))?;
+                let now = Mode::from_raw_mode(fstat(&directory)?.st_mode);
+                fchmod(&directory, now & bits(mode))?;
             }
             match time {
                 None => Ok(()),

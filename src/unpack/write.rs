@@ -101,9 +101,7 @@ pub(super) fn write_files(
                     Ok(own)
                 }
                 // The one that failed second may only have seen that it should stop.
-                (Err(UnpackError::Interrupted), Some(Err(error))) | (Ok(_), Some(Err(error))) => {
-                    Err(error)
-                }
+                (Err(UnpackError::Interrupted) | Ok(_), Some(Err(error))) => Err(error),
                 (own, _) => own,
             }
         })?
