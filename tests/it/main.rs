@@ -1,4 +1,5 @@
 //! All tests that run the `larder` program, in one binary: the AWS crates are linked once.
 
+mod face;
 mod fetch;
 mod harness;
