@@ -3,8 +3,9 @@
 use std::fs::{self, OpenOptions};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
-use crate::harness::{Ran, bare, finish, names, run};
+use crate::harness::{Bench, Ran, bare, finish, names, run};
 
 fn larder(arguments: &[&str]) -> Command {
     let mut command = bare(Path::new("."));
@@ -101,7 +102,14 @@ fn what_the_user_typed_does_not_reach_the_terminal_raw() {
         for output in ["text", "json"] {
             let ran = ran(&[&["--output", output, "--color", "always"], arguments].concat());
             let plain = ran.stderr.replace("\x1b[0m", "").replace("\x1b[1m", "");
-            for raw in ["\x1b[31mb", "\x1b]0", "\x1b[2J", "\x1b[31m\\", "\x07", "\u{202e}"] {
+            for raw in [
+                "\x1b[31mb",
+                "\x1b]0",
+                "\x1b[2J",
+                "\x1b[31m\\",
+                "\x07",
+                "\u{202e}",
+            ] {
                 assert!(!plain.contains(raw), "{arguments:?}: {:?}", ran.stderr);
             }
         }
@@ -121,7 +129,11 @@ fn colours_are_for_terminals_unless_asked_for() {
         let ran = run(larder(&["--color", color])
             .args(failing)
             .envs(variables.iter().copied()));
-        assert_eq!(ran.stderr.contains('\x1b'), coloured, "{color} {variables:?}");
+        assert_eq!(
+            ran.stderr.contains('\x1b'),
+            coloured,
+            "{color} {variables:?}"
+        );
     }
 }
 
@@ -139,6 +151,7 @@ fn a_closed_stdout_is_no_error_and_a_full_one_is() {
     }
 }
 
+#[expect(clippy::zombie_processes, reason = "finish waits for it")]
 fn run_into(arguments: &[&str], stdout: Stdio) -> Ran {
     let child = larder(arguments)
         .stdout(stdout)
@@ -183,7 +196,11 @@ fn man_writes_a_page_for_each_command() {
     assert!(pages.contains(&"larder-fetch.1"));
     // Again, over what is there; and to where nothing can be made.
     let again = self::ran(&["man", target]).expect(0);
-    assert!(again.stdout.starts_with("wrote 5 pages to "), "{}", again.stdout);
+    assert!(
+        again.stdout.starts_with("wrote 5 pages to "),
+        "{}",
+        again.stdout
+    );
     let file = man.join("larder.1");
     let below = file.join("x");
     self::ran(&["man", below.to_str().expect("a path")]).expect(8);
@@ -198,7 +215,11 @@ fn a_zip_at_hand_is_unpacked_and_reported() {
     let in_dir = |arguments: &[&str]| run(bare(dir.path()).args(arguments));
 
     let text = in_dir(&["unpack", "web.zip"]).expect(0);
-    assert!(text.stdout.starts_with("unpacked web.zip\n"), "{}", text.stdout);
+    assert!(
+        text.stdout.starts_with("unpacked web.zip\n"),
+        "{}",
+        text.stdout
+    );
     assert_eq!(text.stderr, "");
     let quiet = in_dir(&["unpack", "-q", "web.zip", "quiet"]).expect(0);
     assert_eq!((quiet.stdout.as_str(), quiet.stderr.as_str()), ("", ""));
@@ -214,5 +235,41 @@ fn a_zip_at_hand_is_unpacked_and_reported() {
         let differences = tree.differences(&dir.path().join(dest)).expect("a tree");
         assert!(differences.is_empty(), "{dest}: {differences:?}");
     }
-    assert_eq!(names(dir.path()), ["lines", "out", "quiet", "web", "web.zip"]);
+    assert_eq!(
+        names(dir.path()),
+        ["lines", "out", "quiet", "web", "web.zip"]
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_fetch_ends_with_130_and_leaves_nothing() {
+    use rustix::process::{Pid, Signal, kill_process};
+
+    let bench = Bench::new();
+    bench
+        .aws
+        .function("big")
+        .zip(larder_testkit::packages::zip_of_size(4 << 20, 1))
+        .create();
+    bench.aws.connection_rate(Some(200_000));
+    for signal in [Signal::INT, Signal::TERM] {
+        let child = bench
+            .command(&["fetch", "big", "--output", "json", "--progress", "always"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("larder starts");
+        let before = bench.aws.bytes_sent("GetObject");
+        let time = Duration::from_secs(30);
+        assert!(bench.aws.wait_for_bytes("GetObject", before + 50_000, time));
+        let sent = Instant::now();
+        kill_process(Pid::from_child(&child), signal).expect("larder runs");
+        let ran = finish(child).expect(130);
+        assert!(sent.elapsed() < Duration::from_secs(5), "{ran:?}");
+        assert_eq!(ran.json_error()["kind"], "interrupted");
+        assert_eq!(ran.stdout, "");
+        ran.says(&["downloading big", "interrupted; cleaning up"]);
+        assert_eq!(bench.names(), [""; 0]);
+    }
 }
