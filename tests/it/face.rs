@@ -151,14 +151,10 @@ fn a_closed_stdout_is_no_error_and_a_full_one_is() {
     }
 }
 
-#[expect(clippy::zombie_processes, reason = "finish waits for it")]
 fn run_into(arguments: &[&str], stdout: Stdio) -> Ran {
-    let child = larder(arguments)
-        .stdout(stdout)
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("larder starts");
-    finish(child)
+    let mut command = larder(arguments);
+    command.stdout(stdout).stderr(Stdio::piped());
+    finish(command.spawn().expect("larder starts"))
 }
 
 #[test]
