@@ -22,10 +22,9 @@ use crate::unpack::{Duplicates, Limits};
     version,
     max_term_width = 100,
     arg_required_else_help = true,
-    disable_help_subcommand = true,
     subcommand_value_name = "COMMAND",
     subcommand_help_heading = "Commands",
-    after_help = "See 'larder COMMAND --help' for a command's options with examples.",
+    after_help = "See 'larder help COMMAND' for a command's options with examples, 'larder help' for exit codes.",
     after_long_help = help::sections(help::EXAMPLES, true),
 )]
 pub struct Cli {
@@ -276,7 +275,12 @@ mod tests {
         let mut root = tree();
         root.build();
         let mut out = vec![root.clone()];
-        out.extend(root.get_subcommands().cloned());
+        // clap's own `help` repeats what the others say.
+        out.extend(
+            root.get_subcommands()
+                .filter(|c| c.get_name() != "help")
+                .cloned(),
+        );
         out
     }
 

@@ -120,7 +120,8 @@ impl FetchArgs {
             .map_err(|e| Error::from(e).about(&self.function))?;
         let options = self.options();
         let fetched = interrupt::run(&context.progress, async |cancel| {
-            let connecting = Session::connect(&context.settings.session, function.region());
+            let common = &context.settings.session;
+            let connecting = Box::pin(Session::connect(common, function.region()));
             let session = cancel
                 .run_until_cancelled(connecting)
                 .await

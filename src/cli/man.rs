@@ -69,10 +69,11 @@ fn failed(path: &Path, message: &str, error: io::Error) -> Error {
 
 /// The name and text of each page.
 fn pages() -> io::Result<Vec<(String, Vec<u8>)>> {
-    let mut root = args::tree();
+    // clap's own `help` needs no page.
+    let mut root = args::tree().disable_help_subcommand(true);
     root.build();
     let mut all = vec![&root];
-    all.extend(root.get_subcommands().filter(|c| !c.is_hide_set()));
+    all.extend(root.get_subcommands());
     let names: Vec<String> = all.iter().map(|c| page_name(c)).collect();
     all.iter()
         .zip(&names)

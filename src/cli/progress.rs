@@ -105,9 +105,11 @@ impl Phase {
 
     /// `verb subject`.
     fn title(&self) -> String {
-        match self.subject.as_str() {
-            "" => self.kind.verb().to_owned(),
-            subject => format!("{} {subject}", self.kind.verb()),
+        let verb = self.kind.verb();
+        match (self.kind, self.subject.as_str()) {
+            (_, "") => verb.to_owned(),
+            (Kind::Asking, subject) => format!("{verb} about {subject}"),
+            (_, subject) => format!("{verb} {subject}"),
         }
     }
 
