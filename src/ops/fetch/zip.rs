@@ -11,7 +11,7 @@ use crate::package::{Claim, CodeLocation, Received, Verified};
 use crate::presigned::PresignedUrl;
 use crate::record::{CODE, PACKAGE_ZIP, PackageRecord, UnpackedRecord};
 use crate::transfer::{self, Context, Renew, Stats, Target};
-use crate::unpack::{self, Duplicates};
+use crate::unpack::{self, Duplicates, UnpackError};
 
 use super::prior::Prior;
 use super::{Job, Outcome, blocking, interrupted};
@@ -237,7 +237,7 @@ impl Job<'_> {
                 .and_then(|plan| {
                     unpack::run(&package, &plan, std::os::fd::AsFd::as_fd(&code), &options)
                 })
-                .map_err(|e| not_unpacked(e.into()).about(subject))?;
+                .map_err(|e| not_unpacked(e).about(subject))?;
             let record = UnpackedRecord {
                 path: CODE.to_owned(),
                 files: unpacked.files,
@@ -263,11 +263,17 @@ impl Job<'_> {
 }
 
 /// An archive that is refused is still what Lambda runs; says how to keep it.
-fn not_unpacked(error: Error) -> Error {
-    match error.kind() {
-        ErrorKind::ArchiveUnsafe | ErrorKind::ArchiveBroken => error.hint(
-            "the package is authentic but was not unpacked, and nothing was kept; --no-unpack keeps the zip",
-        ),
+fn not_unpacked(refused: UnpackError) -> Error {
+    let advice = refused.advice();
+    let error = Error::from(refused);
+    let refused = "the package is authentic but was not unpacked, and nothing was kept";
+    match (error.kind(), advice) {
+        (ErrorKind::ArchiveUnsafe | ErrorKind::ArchiveBroken, Some(advice)) => {
+            error.hint(format!("{refused}; {advice}; --no-unpack keeps the zip"))
+        }
+        (ErrorKind::ArchiveUnsafe | ErrorKind::ArchiveBroken, None) => {
+            error.hint(format!("{refused}; --no-unpack keeps the zip"))
+        }
         _ => error,
     }
 }
