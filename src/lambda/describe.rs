@@ -77,7 +77,10 @@ impl Described {
         region: &str,
     ) -> Result<Self> {
         let text = |pointer: &str| answer.text(pointer).map(ToOwned::to_owned);
-        if answer.get("/Configuration").is_none() {
+        if !answer
+            .get("/Configuration")
+            .is_some_and(serde_json::Value::is_object)
+        {
             return Err(Error::new(
                 ErrorKind::Service,
                 "GetFunction's answer has no Configuration",

@@ -76,7 +76,9 @@ pub(super) fn action_of(operation: &str) -> &'static str {
 pub fn markdown() -> String {
     use std::fmt::Write as _;
     PERMISSIONS.iter().fold(
-        String::from("| operation | IAM action | resource | when | commands |\n|---|---|---|---|---|\n"),
+        String::from(
+            "| operation | IAM action | resource | when | commands |\n|---|---|---|---|---|\n",
+        ),
         |mut out, p| {
             // Writing to a String does not fail.
             let _ = writeln!(
@@ -101,7 +103,11 @@ mod tests {
     fn the_readme_has_the_table() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
         let readme = std::fs::read_to_string(path).unwrap();
-        assert!(readme.contains(&markdown()), "README.md lacks this table:\n{}", markdown());
+        assert!(
+            readme.contains(&markdown()),
+            "README.md lacks this table:\n{}",
+            markdown()
+        );
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, Reporter};
 use crate::files::{self, FilesError, PublishOptions, Staging};
 use crate::package::{Claim, Received};
-use crate::unpack::{self, Limits};
+use crate::unpack::{self, Limits, UnpackError};
 
 /// What [`unpack`] is to do beside the plain job.
 #[derive(Debug, Clone, Default)]
@@ -78,7 +78,7 @@ pub fn unpack(
         force: options.force,
         sync: false,
     };
-    let plan = unpack::plan(&verified, &options.limits).map_err(|e| refused(e.into(), &subject))?;
+    let plan = unpack::plan(&verified, &options.limits).map_err(|e| refused(e, &subject))?;
     let staging = Staging::create(&dest, publish)?;
     let run = unpack::Options {
         hash_contents: false,
@@ -86,7 +86,7 @@ pub fn unpack(
         reporter,
     };
     let unpacked = unpack::run(&verified, &plan, staging.dir().as_fd(), &run)
-        .map_err(|e| refused(e.into(), &subject))?;
+        .map_err(|e| refused(e, &subject))?;
     reporter.report(&Event::Publishing);
     staging.publish()?;
     Ok(UnpackedPackage {
@@ -100,10 +100,14 @@ pub fn unpack(
     })
 }
 
-fn refused(error: Error, subject: &str) -> Error {
-    let error = error.about(subject);
-    match error.kind() {
-        ErrorKind::ArchiveUnsafe | ErrorKind::ArchiveBroken => {
+fn refused(refused: UnpackError, subject: &str) -> Error {
+    let advice = refused.advice();
+    let error = Error::from(refused).about(subject);
+    match (error.kind(), advice) {
+        (ErrorKind::ArchiveUnsafe | ErrorKind::ArchiveBroken, Some(advice)) => {
+            error.hint(format!("nothing was unpacked; {advice}"))
+        }
+        (ErrorKind::ArchiveUnsafe | ErrorKind::ArchiveBroken, None) => {
             error.hint("nothing was unpacked; the zip is as it was")
         }
         _ => error,

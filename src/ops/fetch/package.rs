@@ -12,7 +12,7 @@ use crate::package::{Claim, CodeLocation, Received, Verified};
 use crate::presigned::PresignedUrl;
 use crate::record::{CODE, PACKAGE_ZIP, UnpackedRecord};
 use crate::transfer::{self, Context, Renew, Signer, Stats, Target};
-use crate::unpack::{self, Duplicates};
+use crate::unpack::{self, Duplicates, UnpackError};
 
 use super::{Job, blocking, interrupted};
 
@@ -179,7 +179,7 @@ impl Job<'_> {
             };
             let unpacked = unpack::plan(&package, &limits)
                 .and_then(|plan| unpack::run(&package, &plan, code.as_fd(), &options))
-                .map_err(|e| not_unpacked(e.into()).about(subject))?;
+                .map_err(|e| not_unpacked(e).about(subject))?;
             let record = UnpackedRecord {
                 path: CODE.to_owned(),
                 files: unpacked.files,
@@ -205,11 +205,17 @@ impl Job<'_> {
 }
 
 /// An archive that is refused is still what Lambda runs; says how to keep it.
-fn not_unpacked(error: Error) -> Error {
-    match error.kind() {
-        ErrorKind::ArchiveUnsafe | ErrorKind::ArchiveBroken => error.hint(
-            "the package is authentic but was not unpacked, and nothing was kept; --no-unpack keeps the zip",
-        ),
+fn not_unpacked(refused: UnpackError) -> Error {
+    let advice = refused.advice();
+    let error = Error::from(refused);
+    let refused = "the package is authentic but was not unpacked, and nothing was kept";
+    match (error.kind(), advice) {
+        (ErrorKind::ArchiveUnsafe | ErrorKind::ArchiveBroken, Some(advice)) => {
+            error.hint(format!("{refused}; {advice}; --no-unpack keeps the zip"))
+        }
+        (ErrorKind::ArchiveUnsafe | ErrorKind::ArchiveBroken, None) => {
+            error.hint(format!("{refused}; --no-unpack keeps the zip"))
+        }
         _ => error,
     }
 }
