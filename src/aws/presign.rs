@@ -197,7 +197,7 @@ mod tests {
         assert_eq!(query["X-Amz-Date"], "20130524T000000Z");
         assert_eq!(
             query["X-Amz-Signature"],
-            "aeeed9bbccd4d02ee5c0109b86d86835f995330da4c031957d157751f604d404"
+            "aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404"
         );
     }
 }

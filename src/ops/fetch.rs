@@ -3,10 +3,10 @@
 //! Everything is made in a staging beside the destination. It takes the destination's name when it is whole, and is
 //! removed on every other way out.
 
+mod code;
 mod layers;
 mod package;
 mod prior;
-mod zip;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

@@ -12,8 +12,8 @@ use crate::record::{LayerRecord, PACKAGE_ZIP, Status};
 use crate::transfer::{Renew, Stats, Target};
 
 use super::Job;
+use super::code::no_size;
 use super::package::Item;
-use super::zip::no_size;
 
 /// GetLayerVersionByArn's JSON.
 const LAYER_JSON: &str = "layer.json";
