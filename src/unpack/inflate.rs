@@ -14,7 +14,7 @@ use super::plan::Data;
 use super::source::Source;
 
 /// The largest content, in bytes, that is inflated at once.
-pub(super) const WHOLE: u64 = 2 << 20;
+pub(super) const WHOLE: u64 = 4 << 20;
 
 /// How many bytes go through at once otherwise. Callers look at their cancel flag as often.
 pub(super) const PIECE: usize = 256 * 1024;
