@@ -3,4 +3,5 @@
 mod bad_input;
 mod fetch;
 mod harness;
+mod options;
 mod proof;
