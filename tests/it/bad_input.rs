@@ -1,6 +1,12 @@
 //! Bad input of every kind: the right exit code, words that name it, a hint where there is something to do, nothing
 //! left behind, what was there untouched, and a valid error object with `--output json`.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::too_many_lines,
+    reason = "tests may panic, and a table is as long as what it lists"
+)]
+
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
