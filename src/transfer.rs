@@ -217,7 +217,7 @@ impl Transfer<'_> {
             return Ok(());
         }
         self.stats.attempts += 1;
-        tracing::debug!("GET {} from byte {from}", self.target.url);
+        tracing::info!("GET {} from byte {from} of {size}", self.target.url);
         let get = Get {
             url: self.target.url.secret_url(),
             from,
@@ -229,6 +229,12 @@ impl Transfer<'_> {
             .get(get)
             .await
             .map_err(|e| self.http_failure(e))?;
+        tracing::debug!(
+            "{}: status {}, Content-Length {:?}",
+            response.location(),
+            response.status(),
+            response.content_length()
+        );
         match judge(&mut response, from, size, self.target.signer).await {
             Judged::Whole if from > 0 => {
                 tracing::info!("the server ignores the range; starting again from the first byte");
@@ -355,6 +361,7 @@ impl Transfer<'_> {
         {
             Decision::Stop => Err(error.about(self.subject)),
             Decision::Again(wait) => {
+                tracing::info!("{}: {reason}; again in {wait:.1?}", self.subject);
                 self.context.reporter.report(&Event::Retrying {
                     what: "the download",
                     attempt: self.attempt,

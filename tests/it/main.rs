@@ -1,6 +1,12 @@
 //! All tests that run the `larder` program, in one binary: the AWS crates are linked once.
 
-#![expect(unreachable_pub, reason = "nothing outside this binary can reach anything in it")]
+#![allow(
+    unreachable_pub,
+    clippy::expect_used,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "nothing outside this binary can reach anything in it, and a test may panic and print"
+)]
 
 mod bad_input;
 mod contract;
