@@ -3,6 +3,7 @@
 //! The SDK by itself honours neither `HTTPS_PROXY` nor `AWS_CA_BUNDLE`. Both are wired here, once, and the same
 //! settings go to the HTTP client that downloads packages.
 
+mod credentials;
 mod presign;
 
 use std::path::PathBuf;
@@ -164,6 +165,10 @@ impl Session {
             loader = loader.region(Region::new(region.to_owned()));
         }
         let mut config = loader.load().await;
+        if let (Some(profile), None) = (&options.profile, &options.keys) {
+            let provider = credentials::of_profile(&config, profile);
+            config = config.into_builder().credentials_provider(provider).build();
+        }
         let region = config
             .region()
             .map(ToString::to_string)
