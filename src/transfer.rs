@@ -168,7 +168,8 @@ struct Transfer<'a> {
     fresh: bool,
     /// The object's ETag, for `If-Match` on a resume.
     etag: Option<String>,
-    /// The largest count of bytes ever reached for this target.
+    /// The largest count of bytes ever reached for this package. What was fetched once and dropped is no progress
+    /// when it comes again, so that the attempts end.
     furthest: u64,
     /// The number of this attempt since bytes last came.
     attempt: u32,
@@ -437,6 +438,7 @@ impl Transfer<'_> {
             );
             self.refuted = None;
             self.gone = false;
+            self.furthest = 0;
             let size = target.size();
             self.context.reporter.report(&Event::DownloadStarted {
                 subject: self.subject,
@@ -455,7 +457,6 @@ impl Transfer<'_> {
 
     fn from_the_start(&mut self) {
         self.etag = None;
-        self.furthest = 0;
     }
 
     fn warn(&self, message: &str, hint: &str) {
