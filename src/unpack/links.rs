@@ -3,7 +3,8 @@
 use super::error::{Kind, LinkDefect, UnpackError};
 use super::inflate::Inflater;
 use super::names::{self, Shown};
-use super::plan::{Plan, compare};
+use super::order::compare;
+use super::plan::Plan;
 use super::source::Source;
 
 /// The longest target, in bytes (Linux's `PATH_MAX` without the NUL).
