@@ -1,6 +1,9 @@
 //! All tests that run the `larder` program, in one binary: the AWS crates are linked once.
 
-#![expect(unreachable_pub, reason = "nothing outside this binary can reach anything in it")]
+#![expect(
+    unreachable_pub,
+    reason = "nothing outside this binary can reach anything in it"
+)]
 
 mod bad_input;
 mod contract;
@@ -8,6 +11,7 @@ mod face;
 mod fetch;
 mod harness;
 mod layers;
+mod moto;
 mod options;
 mod proof;
 mod storage;
