@@ -184,7 +184,9 @@ impl Session {
                 format!("{region:?} is no region; expected something like eu-west-1"),
             ));
         }
+        tracing::info!("run {run_id}, region {region}");
         if let Some(role) = &options.role_arn {
+            tracing::info!("assuming {role}");
             config = assume_role(config, role, options.external_id.as_deref(), &run_id).await;
         }
         let region_conflict = match (named_region, arn_region) {

@@ -17,6 +17,8 @@ use crate::presigned::redacted;
 
 /// Redirects followed for one request.
 const MAX_REDIRECTS: usize = 5;
+/// How long the body of an error may take. It is a few hundred bytes; one that trickles is not worth its words.
+const ERROR_BODY_TIME: Duration = Duration::from_secs(5);
 
 /// What the client is set up with.
 #[derive(Debug, Clone)]
@@ -269,13 +271,14 @@ impl Response {
             .map_err(|e| classify(&e, &self.url))
     }
 
-    /// The first `limit` bytes of the body, as text. For error bodies; what fails is left out.
+    /// The first `limit` bytes of the body, as text. For error bodies; what fails, or takes long, is left out.
     pub async fn text(&mut self, limit: usize) -> String {
         let mut body = Vec::new();
+        let deadline = tokio::time::Instant::now() + ERROR_BODY_TIME;
         while body.len() < limit {
-            match self.chunk().await {
-                Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-                Ok(None) | Err(_) => break,
+            match tokio::time::timeout_at(deadline, self.chunk()).await {
+                Ok(Ok(Some(chunk))) => body.extend_from_slice(&chunk),
+                Ok(Ok(None) | Err(_)) | Err(_) => break,
             }
         }
         body.truncate(limit);

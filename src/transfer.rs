@@ -168,7 +168,8 @@ struct Transfer<'a> {
     fresh: bool,
     /// The object's ETag, for `If-Match` on a resume.
     etag: Option<String>,
-    /// The largest count of bytes ever reached for this target.
+    /// The largest count of bytes ever reached for this package. What was fetched once and dropped is no progress
+    /// when it comes again, so that the attempts end.
     furthest: u64,
     /// The number of this attempt since bytes last came.
     attempt: u32,
@@ -217,7 +218,7 @@ impl Transfer<'_> {
             return Ok(());
         }
         self.stats.attempts += 1;
-        tracing::debug!("GET {} from byte {from}", self.target.url);
+        tracing::info!("GET {} from byte {from} of {size}", self.target.url);
         let get = Get {
             url: self.target.url.secret_url(),
             from,
@@ -229,6 +230,12 @@ impl Transfer<'_> {
             .get(get)
             .await
             .map_err(|e| self.http_failure(e))?;
+        tracing::debug!(
+            "{}: status {}, Content-Length {:?}",
+            response.location(),
+            response.status(),
+            response.content_length()
+        );
         match judge(&mut response, from, size, self.target.signer).await {
             Judged::Whole if from > 0 => {
                 tracing::info!("the server ignores the range; starting again from the first byte");
@@ -355,6 +362,7 @@ impl Transfer<'_> {
         {
             Decision::Stop => Err(error.about(self.subject)),
             Decision::Again(wait) => {
+                tracing::info!("{}: {reason}; again in {wait:.1?}", self.subject);
                 self.context.reporter.report(&Event::Retrying {
                     what: "the download",
                     attempt: self.attempt,
@@ -430,6 +438,7 @@ impl Transfer<'_> {
             );
             self.refuted = None;
             self.gone = false;
+            self.furthest = 0;
             let size = target.size();
             self.context.reporter.report(&Event::DownloadStarted {
                 subject: self.subject,
@@ -448,7 +457,6 @@ impl Transfer<'_> {
 
     fn from_the_start(&mut self) {
         self.etag = None;
-        self.furthest = 0;
     }
 
     fn warn(&self, message: &str, hint: &str) {
