@@ -14,6 +14,7 @@ mod face;
 mod fetch;
 mod harness;
 mod layers;
+mod moto;
 mod options;
 mod proof;
 mod storage;
