@@ -700,6 +700,105 @@ fn quiet_says_nothing_but_what_was_asked_for() {
 }
 
 #[test]
+fn answers_that_lack_something_are_partial() {
+    struct Case {
+        name: &'static str,
+        make: fn(&Bench),
+        field: &'static str,
+        code: &'static str,
+        says: &'static [&'static str],
+    }
+    let cases = [
+        Case {
+            name: "tags",
+            make: |b| {
+                planted(b, "web")
+                    .zip(package(1, 4000))
+                    .tags_error("AccessDeniedException", ENV_VALUE)
+                    .create();
+            },
+            field: "Tags",
+            code: "AccessDeniedException",
+            says: &["lambda:ListTags"],
+        },
+        Case {
+            name: "environment",
+            make: |b| {
+                b.aws
+                    .function("web")
+                    .zip(package(1, 4000))
+                    .environment_error("KMSAccessDeniedException", ENV_VALUE)
+                    .create();
+            },
+            field: "Environment",
+            code: "KMSAccessDeniedException",
+            says: &["kms:Decrypt"],
+        },
+        Case {
+            name: "image configuration",
+            make: |b| {
+                planted(b, "web")
+                    .image(IMAGE, DIGEST)
+                    .image_config_error("KMSAccessDeniedException", ENV_VALUE)
+                    .create();
+            },
+            field: "ImageConfigResponse",
+            code: "KMSAccessDeniedException",
+            says: &["kms:Decrypt"],
+        },
+        Case {
+            name: "runtime version",
+            make: |b| {
+                planted(b, "web")
+                    .zip(package(1, 4000))
+                    .runtime_version_error("InternalError", ENV_VALUE)
+                    .create();
+            },
+            field: "RuntimeVersionConfig",
+            code: "InternalError",
+            says: &["RuntimeVersionConfig"],
+        },
+        Case {
+            name: "an error without a code",
+            make: |b| {
+                planted(b, "web")
+                    .zip(package(1, 4000))
+                    .create()
+                    .patch(|answer| answer["TagsError"] = json!({"Message": ENV_VALUE}));
+            },
+            field: "Tags",
+            code: "unknown",
+            says: &["lambda:ListTags"],
+        },
+    ];
+    each(
+        &cases,
+        |case| case.name.to_owned(),
+        |case| {
+            let bench = Bench::new();
+            (case.make)(&bench);
+            let ran = bench
+                .run(&["fetch", "web", "out", "--output", "json"])
+                .expect(0)
+                .says(&["warning: "])
+                .says(case.says);
+            harmless(&ran);
+            assert_eq!(ran.json()["status"], "partial");
+            assert_eq!(
+                ran.json()["incomplete"],
+                json!([{"field": case.field, "code": case.code}])
+            );
+            let ran = bench
+                .run(&["fetch", "web", "out", "--update"])
+                .expect(0)
+                .says(&["warning: "]);
+            assert!(ran.stdout.starts_with("partial web"), "{}", ran.stdout);
+            harmless(&ran);
+        },
+    );
+}
+
+#[test]
 fn code_that_lambda_cannot_give() {
     let cases = [
         ("AccessDeniedException", 4, "access_denied", "kms:Decrypt"),
