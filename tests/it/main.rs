@@ -20,5 +20,6 @@ mod layers;
 mod leak;
 mod moto;
 mod options;
+mod parallel;
 mod proof;
 mod storage;
