@@ -97,6 +97,32 @@ impl PresignedUrl {
         &self.url
     }
 
+    /// Where to ask for an S3 object whose URL nobody signed, as emulators state it: path-style at `endpoint` when there
+    /// is one, else where the URL says. None for a signed URL, whose host is part of what is signed, and for a host that
+    /// is not S3's.
+    pub(crate) fn unsigned_object(&self, endpoint: Option<&Url>) -> Option<Url> {
+        if self.is_signed() {
+            return None;
+        }
+        let host = self.url.host_str()?;
+        let host = host
+            .strip_suffix(".amazonaws.com")
+            .or_else(|| host.strip_suffix(".amazonaws.com.cn"))?;
+        // BUCKET.s3, BUCKET.s3.REGION, BUCKET.s3-REGION, BUCKET.s3.dualstack.REGION
+        let at = host.rfind(".s3")?;
+        if !matches!(host.as_bytes().get(at + 3), None | Some(b'.' | b'-')) {
+            return None;
+        }
+        let Some(endpoint) = endpoint else {
+            return Some(self.url.clone());
+        };
+        let mut url = endpoint.clone();
+        let base = endpoint.path().trim_end_matches('/');
+        url.set_path(&format!("{base}/{}{}", &host[..at], self.url.path()));
+        url.set_query(self.url.query());
+        Some(url)
+    }
+
     /// Whether the query signs the URL's host, so that it works there only.
     pub(crate) fn is_signed(&self) -> bool {
         self.query("X-Amz-Signature").is_some() || self.query("Signature").is_some()
@@ -206,6 +232,39 @@ mod tests {
         );
         let unknown = PresignedUrl::parse("http://127.0.0.1:1/x").unwrap();
         assert!(!unknown.about_to_end() && !unknown.is_signed());
+    }
+
+    #[test]
+    fn only_an_unsigned_s3_location_moves_to_another_endpoint() {
+        let endpoint = Url::parse("http://127.0.0.1:5000/").unwrap();
+        let moved = |text: &str| {
+            let url = PresignedUrl::parse(text).unwrap();
+            url.unsigned_object(Some(&endpoint)).map(String::from)
+        };
+        for host in [
+            "s3.eu-west-1",
+            "s3-eu-west-1",
+            "s3",
+            "s3.dualstack.eu-west-1",
+        ] {
+            let text = format!("https://a.bucket.{host}.amazonaws.com/some/key%20x?versionId=1");
+            let want = "http://127.0.0.1:5000/a.bucket/some/key%20x?versionId=1";
+            assert_eq!(moved(&text).as_deref(), Some(want), "{host}");
+        }
+        let plain = "https://b.s3.eu-west-1.amazonaws.com/k";
+        let url = PresignedUrl::parse(plain).unwrap();
+        assert_eq!(
+            url.unsigned_object(None).map(String::from).as_deref(),
+            Some(plain)
+        );
+        assert_eq!(moved(SECRET), None);
+        for text in [
+            "https://example.com/k",
+            "https://b.s3x.amazonaws.com/k",
+            "http://127.0.0.1/k",
+        ] {
+            assert_eq!(moved(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -539,16 +539,15 @@ impl UnpackError {
     }
 }
 
-/// Without a subject and without a hint: the caller knows what was unpacked and what can be done;
+/// Without a subject and, but for a full disk, without a hint: the caller knows what was unpacked and what can be done;
 /// [`UnpackError::advice`] is a part of that.
 impl From<UnpackError> for Error {
     fn from(error: UnpackError) -> Self {
-        let out = Self::new(error.kind(), error.to_string());
+        let message = error.to_string();
         match error {
-            UnpackError::Read { source, .. } | UnpackError::Write { source, .. } => {
-                out.because(source)
-            }
-            _ => out,
+            UnpackError::Write { source, .. } => crate::files::io_error(&message, source),
+            UnpackError::Read { source, .. } => Self::new(ErrorKind::Io, message).because(source),
+            other => Self::new(other.kind(), message),
         }
     }
 }

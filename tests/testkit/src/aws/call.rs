@@ -48,6 +48,34 @@ pub(crate) struct Signer {
 impl Signer {
     /// Reads the credential scope; the signature itself is not computed.
     pub fn read(message: &Message) -> Option<Self> {
+        Self::of_header(message).or_else(|| Self::of_query(message))
+    }
+
+    /// A URL that the caller presigned.
+    fn of_query(message: &Message) -> Option<Self> {
+        let value = |name| message.query_value(name).unwrap_or_default();
+        let signed = value("X-Amz-Algorithm") == "AWS4-HMAC-SHA256"
+            && value("X-Amz-SignedHeaders").contains("host")
+            && value("X-Amz-Signature").len() == 64
+            && !value("X-Amz-Date").is_empty()
+            && !value("X-Amz-Expires").is_empty();
+        signed
+            .then(|| Self::of_scope(&value("X-Amz-Credential")))
+            .flatten()
+    }
+
+    fn of_scope(credential: &str) -> Option<Self> {
+        let scope: Vec<&str> = credential.split('/').collect();
+        let [access_key, _date, region, _service, "aws4_request"] = scope[..] else {
+            return None;
+        };
+        Some(Self {
+            access_key: access_key.to_owned(),
+            region: region.to_owned(),
+        })
+    }
+
+    fn of_header(message: &Message) -> Option<Self> {
         let header = message.header("authorization")?;
         let rest = header.strip_prefix("AWS4-HMAC-SHA256 ")?;
         let mut credential = None;
@@ -60,14 +88,7 @@ impl Signer {
                 _ => return None,
             }
         }
-        let scope: Vec<&str> = credential?.split('/').collect();
-        let [access_key, _date, region, _service, "aws4_request"] = scope[..] else {
-            return None;
-        };
-        (headers && signature).then(|| Self {
-            access_key: access_key.to_owned(),
-            region: region.to_owned(),
-        })
+        Self::of_scope(credential?).filter(|_| headers && signature)
     }
 }
 

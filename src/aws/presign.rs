@@ -1,0 +1,226 @@
+//! A presigned GET of an object in the caller's reach, for packages that Lambda keeps no copy of.
+//!
+//! With `S3ObjectStorageMode=REFERENCE` the customer's object is the only copy. It is asked for with the caller's own
+//! credentials, and otherwise fetched like any package: same time-outs, same resume, same verification. So is a location
+//! that an emulator states without a signature.
+
+use std::time::{Duration, SystemTime};
+
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::ProvideCredentials as _;
+use aws_sigv4::http_request::{
+    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SignatureLocation,
+    SigningSettings, UriPathNormalizationMode, sign,
+};
+use aws_sigv4::sign::v4;
+use url::Url;
+
+use super::Session;
+use crate::error::{Error, ErrorKind, Result};
+use crate::package::S3ObjectRef;
+use crate::presigned::PresignedUrl;
+
+/// As long as Lambda's own URLs are good for.
+const LIFETIME: Duration = Duration::from_secs(600);
+
+impl Session {
+    /// A URL for a GET of `object`, signed with the caller's credentials. Makes no call to S3.
+    ///
+    /// # Errors
+    /// There are no credentials, or the object's name makes no URL.
+    pub(crate) async fn presign(&self, object: &S3ObjectRef) -> Result<PresignedUrl> {
+        let subject = format!("s3://{}/{}", object.bucket, object.key);
+        let url = object_url(object, self.region(), self.s3_endpoint());
+        self.presigned(url, subject).await
+    }
+
+    /// The same for a location that Lambda stated without a signature, as emulators do; None for any other.
+    ///
+    /// # Errors
+    /// There are no credentials.
+    pub(crate) async fn presign_unsigned(
+        &self,
+        location: &PresignedUrl,
+    ) -> Result<Option<PresignedUrl>> {
+        match location.unsigned_object(self.s3_endpoint()) {
+            Some(url) => {
+                tracing::info!("{location} is not signed; asking with the caller's credentials");
+                Ok(Some(self.presigned(Ok(url), location.redacted()).await?))
+            }
+            None => Ok(None),
+        }
+    }
+
+    async fn presigned(&self, url: Result<Url, BoxError>, subject: String) -> Result<PresignedUrl> {
+        let none = |text| Error::new(ErrorKind::NoCredentials, text).about(&*subject);
+        let provider = self
+            .config()
+            .credentials_provider()
+            .ok_or_else(|| none("no AWS credentials were found"))?;
+        let credentials = provider
+            .provide_credentials()
+            .await
+            .map_err(|e| none("no AWS credentials could be had").because(e))?;
+        let signed = url
+            .and_then(|url| signed(url, credentials, self.region(), SystemTime::now(), LIFETIME));
+        signed
+            .and_then(|url| PresignedUrl::parse(url.as_str()).map_err(Into::into))
+            .map_err(|e: BoxError| {
+                Error::new(ErrorKind::Bug, "the URL of the object cannot be made")
+                    .about(&*subject)
+                    .because(e)
+            })
+    }
+}
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Path-style at an endpoint that was set, else `https://BUCKET.s3.REGION.SUFFIX/KEY`; path-style too where the bucket's
+/// name has dots, which no certificate covers.
+fn object_url(object: &S3ObjectRef, region: &str, endpoint: Option<&Url>) -> Result<Url, BoxError> {
+    let mut url = match endpoint {
+        Some(endpoint) => endpoint.clone(),
+        None if object.bucket.contains('.') => {
+            Url::parse(&format!("https://s3.{region}.{}", dns_suffix(region)))?
+        }
+        None => Url::parse(&format!(
+            "https://{}.s3.{region}.{}",
+            object.bucket,
+            dns_suffix(region)
+        ))?,
+    };
+    {
+        let path_style = endpoint.is_some() || object.bucket.contains('.');
+        let mut segments = url
+            .path_segments_mut()
+            .map_err(|()| "the endpoint takes no path")?;
+        segments.pop_if_empty();
+        if path_style {
+            segments.push(&object.bucket);
+        }
+        segments.extend(object.key.split('/'));
+    }
+    if let Some(version) = &object.version {
+        url.query_pairs_mut().append_pair("versionId", version);
+    }
+    Ok(url)
+}
+
+/// The end of host names in the region's partition (AWS General Reference, "AWS service endpoints").
+fn dns_suffix(region: &str) -> &'static str {
+    match region {
+        r if r.starts_with("cn-") => "amazonaws.com.cn",
+        r if r.starts_with("us-iso-") => "c2s.ic.gov",
+        r if r.starts_with("us-isob-") => "sc2s.sgov.gov",
+        r if r.starts_with("us-isof-") => "csp.hci.ic.gov",
+        r if r.starts_with("eu-isoe-") => "cloud.adc-e.uk",
+        r if r.starts_with("eusc-") => "amazonaws.eu",
+        _ => "amazonaws.com",
+    }
+}
+
+/// Adds the query of AWS Signature Version 4 ("Authenticating requests: using query parameters" in the S3 API reference).
+fn signed(
+    mut url: Url,
+    credentials: Credentials,
+    region: &str,
+    now: SystemTime,
+    lifetime: Duration,
+) -> Result<Url, BoxError> {
+    let mut settings = SigningSettings::default();
+    settings.signature_location = SignatureLocation::QueryParams;
+    settings.expires_in = Some(lifetime);
+    settings.payload_checksum_kind = PayloadChecksumKind::NoHeader;
+    // S3 signs the path as it is sent, encoded once and not normalized.
+    settings.percent_encoding_mode = PercentEncodingMode::Single;
+    settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
+    let identity = credentials.into();
+    let params = v4::SigningParams::builder()
+        .identity(&identity)
+        .region(region)
+        .name("s3")
+        .time(now)
+        .settings(settings)
+        .build()?
+        .into();
+    let request = SignableRequest::new(
+        "GET",
+        url.as_str(),
+        std::iter::empty(),
+        SignableBody::UnsignedPayload,
+    )?;
+    let (instructions, _) = sign(request, &params)?.into_parts();
+    for (name, value) in instructions.params() {
+        url.query_pairs_mut().append_pair(name, value);
+    }
+    Ok(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(bucket: &str, key: &str) -> S3ObjectRef {
+        S3ObjectRef {
+            bucket: bucket.to_owned(),
+            key: key.to_owned(),
+            version: Some("v+1".to_owned()),
+        }
+    }
+
+    #[test]
+    fn the_host_follows_from_bucket_region_and_endpoint() {
+        let endpoint = Url::parse("http://127.0.0.1:9000/").unwrap();
+        for (bucket, region, endpoint, want) in [
+            (
+                "b",
+                "eu-west-1",
+                None,
+                "https://b.s3.eu-west-1.amazonaws.com/k/a%20b?versionId=v%2B1",
+            ),
+            (
+                "b",
+                "cn-north-1",
+                None,
+                "https://b.s3.cn-north-1.amazonaws.com.cn/k/a%20b?versionId=v%2B1",
+            ),
+            (
+                "b.c",
+                "eu-west-1",
+                None,
+                "https://s3.eu-west-1.amazonaws.com/b.c/k/a%20b?versionId=v%2B1",
+            ),
+            (
+                "b",
+                "eu-west-1",
+                Some(&endpoint),
+                "http://127.0.0.1:9000/b/k/a%20b?versionId=v%2B1",
+            ),
+        ] {
+            let url = object_url(&object(bucket, "k/a b"), region, endpoint).unwrap();
+            assert_eq!(url.as_str(), want);
+        }
+    }
+
+    #[test]
+    fn the_signature_is_that_of_the_published_example() {
+        // "Authenticating requests: using query parameters" in the S3 API reference: its example and its signature.
+        let credentials = Credentials::new(
+            "AKIAIOSFODNN7EXAMPLE",
+            "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+            None,
+            None,
+            "test",
+        );
+        let url = Url::parse("https://examplebucket.s3.amazonaws.com/test.txt").unwrap();
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_369_353_600);
+        let day = Duration::from_secs(86_400);
+        let url = signed(url, credentials, "us-east-1", now, day).unwrap();
+        let query: std::collections::HashMap<_, _> = url.query_pairs().into_owned().collect();
+        assert_eq!(query["X-Amz-Date"], "20130524T000000Z");
+        assert_eq!(
+            query["X-Amz-Signature"],
+            "aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404"
+        );
+    }
+}

@@ -1,0 +1,60 @@
+//! Files and directories: staging beside the destination, publishing whole or not at all, removing.
+//!
+//! The only module that uses `std::fs`. What is made for a destination is made in a [`Staging`], a locked
+//! directory on the same file system, and takes the destination's name by one rename when it is complete and
+//! durable. A run that dies leaves its staging; the next run for the same destination finds that its lock is
+//! free, puts back what had been moved aside, and removes the rest. What a live run has is never touched.
+
+mod destination;
+mod error;
+mod file;
+mod inside;
+mod mark;
+mod remove;
+mod rename;
+mod rig;
+mod staging;
+mod sync;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod wrapper;
+
+use std::fs;
+use std::path::Path;
+
+pub use destination::RECORD;
+pub use error::{FilesError, Occupant};
+pub use file::{exists, open_read, read_small, write_file_atomic};
+pub use remove::remove_tree;
+#[doc(hidden)]
+pub use rig::{Checkpoint, Rig};
+pub use staging::{PublishOptions, Published, Staging};
+pub use tree::read_tree;
+
+/// Whether `dest` is a directory with a regular file [`RECORD`] in it: what `--force` may replace, and what
+/// is whole. A link to such a directory counts.
+pub fn is_record(dest: &Path) -> bool {
+    fs::symlink_metadata(dest.join(RECORD)).is_ok_and(|m| m.is_file())
+}
+
+/// A failure at a file that has no name any more, such as a spool.
+pub(crate) fn io_error(message: &str, source: std::io::Error) -> crate::error::Error {
+    use crate::error::{Error, ErrorKind};
+    let full = matches!(
+        source.kind(),
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
+    );
+    let kind = if full {
+        ErrorKind::DiskFull
+    } else {
+        ErrorKind::Io
+    };
+    let error = Error::new(kind, message);
+    let error = if full {
+        error.hint("free some space, or choose a destination on another file system")
+    } else {
+        error
+    };
+    error.because(source)
+}

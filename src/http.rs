@@ -1,0 +1,329 @@
+//! The one user of `reqwest`: GET requests whose errors never show a URL's query.
+//!
+//! Redirects are followed here and not by the client, so that each hop is judged: at most five, never from
+//! https to http, never to another scheme, and no `Referer` that would hand the signed URL on.
+
+use std::error::Error as StdError;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Certificate, Client, redirect};
+use url::Url;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::presigned::redacted;
+
+/// Redirects followed for one request.
+const MAX_REDIRECTS: usize = 5;
+/// How long the body of an error may take. It is a few hundred bytes; one that trickles is not worth its words.
+const ERROR_BODY_TIME: Duration = Duration::from_secs(5);
+
+/// What the client is set up with.
+#[derive(Debug, Clone)]
+pub struct HttpOptions {
+    /// The `User-Agent` header.
+    pub user_agent: String,
+    /// PEM certificates that are trusted instead of the system's, and where they came from.
+    pub ca_bundle: Option<(PathBuf, Vec<u8>)>,
+    /// For name resolution, connection and TLS together.
+    pub connect_timeout: Duration,
+    /// No byte for so long.
+    pub read_timeout: Duration,
+}
+
+/// A client for GET requests. Proxies come from `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`.
+#[derive(Debug, Clone)]
+pub struct HttpClient {
+    client: Client,
+}
+
+/// A GET request.
+#[derive(Debug, Clone, Copy)]
+pub struct Get<'a> {
+    /// Where to; may hold a signature.
+    pub url: &'a Url,
+    /// The first byte asked for.
+    pub from: u64,
+    /// The byte before which to end; None is the object's end. From byte 0 to the end no `Range` header is sent.
+    pub until: Option<u64>,
+    /// `If-Match`, with the quotes.
+    pub if_match: Option<&'a str>,
+}
+
+/// An answer whose body is still to come.
+pub struct Response {
+    inner: reqwest::Response,
+    /// Who answered, for errors.
+    url: Url,
+}
+
+/// Why a request brought no answer, or no whole one.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    /// The name does not resolve, nobody listens, or TLS failed.
+    #[error("no connection to {host}")]
+    Connect {
+        /// The host that was called.
+        host: String,
+        /// The causes, one line.
+        #[source]
+        source: Cause,
+    },
+    /// No byte came in time.
+    #[error("{host} did not answer in time")]
+    Timeout {
+        /// The host that was called.
+        host: String,
+    },
+    /// The connection broke.
+    #[error("the connection to {host} broke")]
+    Broken {
+        /// The host that was called.
+        host: String,
+        /// The causes, one line.
+        #[source]
+        source: Cause,
+    },
+    /// A redirect that is not followed.
+    #[error("{host} redirects to {to}")]
+    Redirect {
+        /// The host that redirects.
+        host: String,
+        /// Where to and what is wrong with it.
+        to: String,
+    },
+}
+
+/// The causes of a failure as one line, without any URL.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Cause(String);
+
+impl HttpClient {
+    /// Sets the client up.
+    ///
+    /// # Errors
+    /// The CA bundle holds no certificate or a broken one.
+    pub fn new(options: &HttpOptions) -> Result<Self> {
+        let mut builder = Client::builder()
+            .user_agent(&options.user_agent)
+            .connect_timeout(options.connect_timeout)
+            .read_timeout(options.read_timeout)
+            .redirect(redirect::Policy::none())
+            .referer(false)
+            .tcp_nodelay(true);
+        let mut subject = None;
+        if let Some((path, pem)) = &options.ca_bundle {
+            let path = path.display().to_string();
+            let bad = || {
+                Error::new(
+                    ErrorKind::Usage,
+                    "this CA bundle holds no usable certificate",
+                )
+                .about(path.clone())
+                .hint("AWS_CA_BUNDLE, or ca_bundle in the profile, must name a PEM file")
+            };
+            let certificates = Certificate::from_pem_bundle(pem).map_err(|e| bad().because(e))?;
+            if certificates.is_empty() {
+                return Err(bad());
+            }
+            builder = builder.tls_certs_only(certificates);
+            subject = Some(path);
+        }
+        let client = builder.build().map_err(|e| {
+            let error = Error::new(ErrorKind::Usage, "the HTTPS client cannot be set up");
+            let error = error.because(cause(&e));
+            match subject {
+                Some(path) => error.about(path),
+                None => error,
+            }
+        })?;
+        Ok(Self { client })
+    }
+
+    /// Sends a GET and follows redirects.
+    ///
+    /// # Errors
+    /// No answer came, or a redirect is not one to follow. Any status is an answer.
+    pub async fn get(&self, get: Get<'_>) -> Result<Response, HttpError> {
+        let mut url = get.url.clone();
+        for _ in 0..=MAX_REDIRECTS {
+            let mut request = self.client.get(url.clone()).header(
+                header::ACCEPT_ENCODING,
+                HeaderValue::from_static("identity"),
+            );
+            if get.from > 0 || get.until.is_some() {
+                let last = get.until.map(|end| end.saturating_sub(1).to_string());
+                let range = format!("bytes={}-{}", get.from, last.unwrap_or_default());
+                request = request.header(header::RANGE, range);
+            }
+            if let Some(etag) = get.if_match {
+                request = request.header(header::IF_MATCH, etag);
+            }
+            let response = request.send().await.map_err(|e| classify(&e, &url))?;
+            if !is_redirect(response.status().as_u16()) {
+                return Ok(Response {
+                    inner: response,
+                    url,
+                });
+            }
+            url = next_hop(&url, response.headers())?;
+            tracing::debug!("redirected to {}", redacted(&url));
+        }
+        Err(HttpError::Redirect {
+            host: host(get.url),
+            to: format!("one place after another, more than {MAX_REDIRECTS} times"),
+        })
+    }
+}
+
+fn is_redirect(status: u16) -> bool {
+    matches!(status, 301 | 302 | 303 | 307 | 308)
+}
+
+/// Where a redirect leads, if that is a place to go.
+fn next_hop(from: &Url, headers: &HeaderMap) -> Result<Url, HttpError> {
+    let refuse = |to: String| HttpError::Redirect {
+        host: host(from),
+        to,
+    };
+    let Some(target) = headers.get(header::LOCATION) else {
+        return Err(refuse("nowhere: there is no Location header".to_owned()));
+    };
+    let to = target
+        .to_str()
+        .ok()
+        .and_then(|text| from.join(text).ok())
+        .ok_or_else(|| refuse("what is no URL".to_owned()))?;
+    match (from.scheme(), to.scheme()) {
+        ("https", "https") | ("http", "http" | "https") => Ok(to),
+        ("https", "http") => Err(refuse(format!("{}, from https to http", redacted(&to)))),
+        (_, other) => Err(refuse(format!("a URL of the scheme {other:?}"))),
+    }
+}
+
+fn host(url: &Url) -> String {
+    url.host_str().unwrap_or_default().to_owned()
+}
+
+fn classify(error: &reqwest::Error, url: &Url) -> HttpError {
+    let host = host(url);
+    if error.is_connect() {
+        HttpError::Connect {
+            host,
+            source: cause(error),
+        }
+    } else if error.is_timeout() {
+        HttpError::Timeout { host }
+    } else {
+        HttpError::Broken {
+            host,
+            source: cause(error),
+        }
+    }
+}
+
+/// All causes below the client's own words, which would name the whole URL.
+fn cause(error: &reqwest::Error) -> Cause {
+    let mut texts: Vec<String> = Vec::new();
+    let mut next = StdError::source(error);
+    while let Some(e) = next {
+        let text = e.to_string();
+        if texts.last() != Some(&text) {
+            texts.push(text);
+        }
+        next = e.source();
+    }
+    if texts.is_empty() {
+        texts.push("no further cause is known".to_owned());
+    }
+    Cause(texts.join(": "))
+}
+
+impl Response {
+    /// The HTTP status.
+    pub fn status(&self) -> u16 {
+        self.inner.status().as_u16()
+    }
+
+    /// A header as text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+        self.inner.headers().get(name)?.to_str().ok()
+    }
+
+    /// `Content-Length`, in bytes.
+    pub fn content_length(&self) -> Option<u64> {
+        self.header("content-length")?.trim().parse().ok()
+    }
+
+    /// The URL that answered, without its query.
+    pub fn location(&self) -> String {
+        redacted(&self.url)
+    }
+
+    /// The next piece of the body; None at its end.
+    ///
+    /// # Errors
+    /// The connection broke before the end that the headers announced, or nothing came in time.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, HttpError> {
+        self.inner
+            .chunk()
+            .await
+            .map_err(|e| classify(&e, &self.url))
+    }
+
+    /// The first `limit` bytes of the body, as text. For error bodies; what fails, or takes long, is left out.
+    pub async fn text(&mut self, limit: usize) -> String {
+        let mut body = Vec::new();
+        let deadline = tokio::time::Instant::now() + ERROR_BODY_TIME;
+        while body.len() < limit {
+            match tokio::time::timeout_at(deadline, self.chunk()).await {
+                Ok(Ok(Some(chunk))) => body.extend_from_slice(&chunk),
+                Ok(Ok(None) | Err(_)) | Err(_) => break,
+            }
+        }
+        body.truncate(limit);
+        String::from_utf8_lossy(&body).into_owned()
+    }
+}
+
+impl std::fmt::Debug for Response {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Response")
+            .field("status", &self.status())
+            .field("location", &self.location())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hop(from: &str, to: &str) -> Result<Url, HttpError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::LOCATION, to.parse().unwrap());
+        next_hop(&Url::parse(from).unwrap(), &headers)
+    }
+
+    #[test]
+    fn a_redirect_stays_on_the_web_and_never_loses_its_tls() {
+        assert_eq!(
+            hop("https://a/x?s=1", "/y").unwrap().as_str(),
+            "https://a/y"
+        );
+        assert!(hop("http://a/", "https://b/").is_ok());
+        for (from, to) in [
+            ("https://a/", "http://b/?X-Amz-Signature=s3cret"),
+            ("https://a/", "file:///etc/passwd"),
+            ("http://a/", "ftp://b/"),
+        ] {
+            let text = hop(from, to).unwrap_err().to_string();
+            assert!(!text.contains("s3cret"), "{text}");
+        }
+        assert!(next_hop(&Url::parse("http://a/").unwrap(), &HeaderMap::new()).is_err());
+    }
+}

@@ -1,0 +1,209 @@
+//! A JSON answer as it came, with every field, and the few that larder reads by name.
+
+use serde_json::{Map, Value};
+
+use crate::presigned::PresignedUrl;
+use crate::record::Incomplete;
+
+/// The whole JSON object of an answer, in the order it came and with numbers as they were written.
+///
+/// It is kept instead of the SDK's typed output because that knows only the fields of its own release.
+#[derive(Clone, PartialEq)]
+pub struct Answer(Map<String, Value>);
+
+/// Parts of an answer that say by an error object that they are missing: where, and under which name.
+const SUB_ERRORS: [(&str, &str); 5] = [
+    ("/Code/Error", "Code"),
+    ("/TagsError", "Tags"),
+    ("/Configuration/Environment/Error", "Environment"),
+    (
+        "/Configuration/ImageConfigResponse/Error",
+        "ImageConfigResponse",
+    ),
+    (
+        "/Configuration/RuntimeVersionConfig/Error",
+        "RuntimeVersionConfig",
+    ),
+];
+
+impl Answer {
+    /// Reads a body.
+    ///
+    /// # Errors
+    /// It is no JSON object; the text says why and quotes nothing of the body.
+    pub fn parse(body: &[u8]) -> Result<Self, String> {
+        match serde_json::from_slice(body) {
+            Ok(Value::Object(map)) => Ok(Self(map)),
+            Ok(_) => Err("it is JSON, but no object".to_owned()),
+            Err(e) => Err(format!(
+                "it is no JSON: {:?} error at line {}, column {}",
+                e.classify(),
+                e.line(),
+                e.column()
+            )),
+        }
+    }
+
+    /// The value at a JSON pointer such as `/Configuration/CodeSha256`; null counts as absent.
+    pub fn get(&self, pointer: &str) -> Option<&Value> {
+        let (first, rest) = match pointer.trim_start_matches('/').split_once('/') {
+            Some((first, rest)) => (first, format!("/{rest}")),
+            None => (pointer.trim_start_matches('/'), String::new()),
+        };
+        self.0
+            .get(first)?
+            .pointer(&rest)
+            .filter(|value| !value.is_null())
+    }
+
+    /// A text at a JSON pointer.
+    pub fn text(&self, pointer: &str) -> Option<&str> {
+        self.get(pointer)?.as_str()
+    }
+
+    /// A number of bytes at a JSON pointer.
+    pub fn size(&self, pointer: &str) -> Option<u64> {
+        self.get(pointer)?.as_u64()
+    }
+
+    /// Which parts the answer says it lacks, with AWS's code. The messages are sensitive and left out.
+    pub fn incomplete(&self) -> Vec<Incomplete> {
+        SUB_ERRORS
+            .iter()
+            .filter_map(|(pointer, field)| {
+                let error = self.get(pointer)?;
+                let code = error
+                    .get("ErrorCode")
+                    .and_then(Value::as_str)
+                    .unwrap_or("unknown");
+                Some(Incomplete {
+                    field: (*field).to_owned(),
+                    code: code.to_owned(),
+                })
+            })
+            .collect()
+    }
+
+    /// The answer as it is recorded: pretty JSON, `Location` with only `versionId` left of its query, and with
+    /// `redact_env` each environment variable's value replaced by null.
+    pub fn to_recorded_json(&self, redact_env: bool) -> Vec<u8> {
+        let mut map = self.0.clone();
+        for section in ["Code", "Content"] {
+            if let Some(Value::Object(code)) = map.get_mut(section)
+                && let Some(Value::String(location)) = code.get_mut("Location")
+            {
+                *location = match PresignedUrl::parse(location) {
+                    Ok(url) => url.redacted(),
+                    // Not a URL larder understands, so what is secret in it cannot be told either.
+                    Err(_) => location
+                        .split(['?', '#'])
+                        .next()
+                        .unwrap_or_default()
+                        .to_owned(),
+                };
+            }
+        }
+        if redact_env
+            && let Some(Value::Object(variables)) = map
+                .get_mut("Configuration")
+                .and_then(|configuration| configuration.pointer_mut("/Environment/Variables"))
+        {
+            for value in variables.values_mut() {
+                *value = Value::Null;
+            }
+        }
+        // A map of JSON values always serializes.
+        let mut json = serde_json::to_vec_pretty(&Value::Object(map)).unwrap_or_default();
+        json.push(b'\n');
+        json
+    }
+}
+
+/// Names only, because the values hold a signature and environment values.
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Answer")
+            .field(&self.0.keys().collect::<Vec<_>>())
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BODY: &str = r#"{"Zeta": 1.50, "Big": 123456789012345678901234567890,
+        "Configuration": {"FunctionName": "f", "CodeSize": 7, "Environment": {"Variables": {"A": "s3cret", "B": ""},
+            "Error": {"ErrorCode": "AccessDenied", "Message": "m"}}, "Nothing": null},
+        "Code": {"Location": "https://h/p?versionId=v&X-Amz-Signature=s1gn", "New": {"Field": [1, 2]}},
+        "TagsError": {"ErrorCode": "AccessDeniedException", "Message": "m"}}"#;
+
+    #[test]
+    fn what_no_sdk_knows_is_kept_as_it_was_written() {
+        let json = Answer::parse(BODY.as_bytes())
+            .unwrap()
+            .to_recorded_json(false);
+        let text = String::from_utf8(json).unwrap();
+        for part in [
+            "1.50",
+            "123456789012345678901234567890",
+            "\"Field\"",
+            "s3cret",
+            "versionId=v",
+        ] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+        assert!(!text.contains("s1gn"), "{text}");
+        assert!(text.find("Zeta") < text.find("Configuration"));
+    }
+
+    #[test]
+    fn redaction_keeps_the_names() {
+        let json = Answer::parse(BODY.as_bytes())
+            .unwrap()
+            .to_recorded_json(true);
+        let value: Value = serde_json::from_slice(&json).unwrap();
+        let variables = &value["Configuration"]["Environment"]["Variables"];
+        assert_eq!(variables, &serde_json::json!({"A": null, "B": null}));
+    }
+
+    #[test]
+    fn a_location_that_is_no_web_url_loses_its_query_too() {
+        let body = br#"{"Content": {"Location": "s3://b/k?Signature=s1gn#x"}}"#;
+        let json = Answer::parse(body).unwrap().to_recorded_json(false);
+        assert!(!String::from_utf8(json).unwrap().contains("s1gn"));
+    }
+
+    #[test]
+    fn sub_errors_are_listed_without_their_messages() {
+        let found = Answer::parse(BODY.as_bytes()).unwrap().incomplete();
+        let found: Vec<_> = found
+            .iter()
+            .map(|i| (i.field.as_str(), i.code.as_str()))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                ("Tags", "AccessDeniedException"),
+                ("Environment", "AccessDenied")
+            ]
+        );
+    }
+
+    #[test]
+    fn pointers_reach_values_and_null_is_absent() {
+        let answer = Answer::parse(BODY.as_bytes()).unwrap();
+        assert_eq!(answer.size("/Configuration/CodeSize"), Some(7));
+        assert_eq!(answer.text("/Configuration/FunctionName"), Some("f"));
+        assert!(answer.get("/Configuration/Nothing").is_none());
+        assert!(answer.get("/Zeta").is_some() && answer.get("/Nope/x").is_none());
+    }
+
+    #[test]
+    fn broken_bodies_are_not_quoted() {
+        for body in ["", "{", "[]", "<html>s3cret", "{\"a\": \"s3cret", "nul"] {
+            let e = Answer::parse(body.as_bytes()).unwrap_err();
+            assert!(!e.contains("s3cret"), "{e}");
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! One call: paced, tried again where that may help, and its JSON kept as it came.
+
+use std::error::Error as StdError;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::interceptors::context::AfterDeserializationInterceptorContextRef;
+use aws_smithy_runtime_api::client::interceptors::{Intercept, dyn_dispatch_hint};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::config_bag::ConfigBag;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+
+use super::failure::{Call, CallFailure};
+use super::{Answer, Budget, Lambda};
+use crate::error::Result;
+use crate::events::Event;
+use crate::transfer::retry::{Decision, Failure};
+
+/// What an attempt's answer was on the wire. One capture belongs to one attempt, so concurrent calls never mix.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Capture(Arc<Mutex<Option<Captured>>>);
+
+#[derive(Debug)]
+struct Captured {
+    status: u16,
+    request_id: Option<String>,
+    body: Vec<u8>,
+}
+
+#[dyn_dispatch_hint]
+impl Intercept for Capture {
+    fn name(&self) -> &'static str {
+        "larder::Capture"
+    }
+
+    fn read_after_deserialization(
+        &self,
+        context: &AfterDeserializationInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        _config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        // Before deserialization the body is still a stream; now it is in memory, whole.
+        let response = context.response();
+        if let Some(body) = response.body().bytes() {
+            let captured = Captured {
+                status: response.status().as_u16(),
+                request_id: response
+                    .headers()
+                    .get("x-amzn-requestid")
+                    .map(ToOwned::to_owned),
+                body: body.to_vec(),
+            };
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(captured);
+        }
+        Ok(())
+    }
+}
+
+impl Capture {
+    fn take(&self) -> Option<Captured> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// An answer and AWS's id of the call that brought it.
+#[derive(Debug)]
+pub(super) struct Called {
+    pub(super) answer: Answer,
+    pub(super) request_id: Option<String>,
+}
+
+impl Lambda {
+    /// Makes a call until it succeeds or may not be tried again. `send` makes one attempt, with the capture it is given.
+    pub(super) async fn call<T, E, F>(
+        &self,
+        call: Call<'_>,
+        budget: Budget,
+        send: impl Fn(Capture) -> F,
+    ) -> Result<Called>
+    where
+        E: ProvideErrorMetadata + StdError + 'static,
+        F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+    {
+        let mut attempt = 1;
+        loop {
+            self.pacer.wait(budget).await;
+            let capture = Capture::default();
+            let sent = send(capture.clone()).await;
+            let failure = match (sent, capture.take()) {
+                // The JSON is what counts: a field that changed its type may break the SDK's reading, not ours.
+                (_, Some(captured)) if captured.status == 200 => {
+                    match Answer::parse(&captured.body) {
+                        Ok(answer) => {
+                            self.pacer.succeeded();
+                            tracing::info!(
+                                "{} of {}: answered, request {}",
+                                call.operation,
+                                call.subject,
+                                captured.request_id.as_deref().unwrap_or("unknown")
+                            );
+                            return Ok(Called {
+                                answer,
+                                request_id: captured.request_id,
+                            });
+                        }
+                        Err(why) => CallFailure::no_answer(why),
+                    }
+                }
+                (Ok(_), _) => CallFailure::no_answer("it has no body".to_owned()),
+                (Err(e), _) => CallFailure::from_sdk(&e),
+            };
+            if matches!(failure.retry, Failure::Throttled { .. }) {
+                self.pacer.throttled();
+            }
+            match self.retry.decide(failure.retry, attempt, fastrand::f64()) {
+                Decision::Again(wait) => {
+                    tracing::info!(
+                        "{} of {}: attempt {attempt} failed ({}); again in {wait:.1?}",
+                        call.operation,
+                        call.subject,
+                        failure.reason()
+                    );
+                    self.reporter.report(&Event::Retrying {
+                        what: call.operation,
+                        attempt,
+                        max_attempts: self.retry.max_attempts(),
+                        wait,
+                        reason: &failure.reason(),
+                    });
+                    tokio::time::sleep(wait).await;
+                    attempt += 1;
+                }
+                Decision::Stop => return Err(failure.into_error(call)),
+            }
+        }
+    }
+}

@@ -1,0 +1,415 @@
+//! What a call that failed means: its kind, whether to try again, and what to tell the user.
+
+use std::error::Error as StdError;
+use std::time::Duration;
+
+use aws_credential_types::provider::error::CredentialsError;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+
+use super::permission::action_of;
+use crate::error::{Error, ErrorKind};
+use crate::transfer::retry::{Failure, parse_retry_after};
+
+/// A call that failed.
+#[derive(Debug)]
+pub(super) struct CallFailure {
+    pub(super) kind: ErrorKind,
+    pub(super) retry: Failure,
+    /// AWS's error code.
+    code: Option<String>,
+    /// AWS's message, or the causes of a local failure.
+    detail: Option<String>,
+    status: Option<u16>,
+    request_id: Option<String>,
+}
+
+/// The call that failed, for the words of its error.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Call<'a> {
+    /// The operation: `GetFunction`.
+    pub(super) operation: &'a str,
+    /// What it is about, as the user named it.
+    pub(super) subject: &'a str,
+    /// The region that was asked.
+    pub(super) region: &'a str,
+}
+
+impl CallFailure {
+    pub(super) fn from_sdk<E>(error: &SdkError<E, HttpResponse>) -> Self
+    where
+        E: ProvideErrorMetadata + StdError + 'static,
+    {
+        // Credentials are looked for inside the call, so their failure can come in any of the variants.
+        if let Some(failure) = credentials_failure(error) {
+            return failure;
+        }
+        match error {
+            SdkError::ServiceError(service) => {
+                let raw = service.raw();
+                let meta = service.err().meta();
+                let header = |name| raw.headers().get(name).map(ToOwned::to_owned);
+                Self::from_answer(
+                    raw.status().as_u16(),
+                    meta.code(),
+                    meta.message(),
+                    header("retry-after").as_deref(),
+                    header("x-amzn-requestid"),
+                )
+            }
+            SdkError::ResponseError(response) => {
+                let raw = response.raw();
+                let mut failure = Self::from_answer(raw.status().as_u16(), None, None, None, None);
+                failure.detail = Some(causes(error));
+                failure
+            }
+            SdkError::TimeoutError(_) => {
+                Self::local(ErrorKind::Timeout, Failure::Transient, causes(error))
+            }
+            SdkError::DispatchFailure(dispatch) if dispatch.is_timeout() => {
+                Self::local(ErrorKind::Timeout, Failure::Transient, causes(error))
+            }
+            SdkError::DispatchFailure(_) => {
+                let detail = causes(error);
+                let retry = if is_certificate_problem(&detail) {
+                    Failure::Permanent
+                } else {
+                    Failure::Transient
+                };
+                Self::local(ErrorKind::Network, retry, detail)
+            }
+            _ => Self::local(ErrorKind::Usage, Failure::Permanent, causes(error)),
+        }
+    }
+
+    /// An answer with status 200 that is none.
+    pub(super) fn no_answer(why: String) -> Self {
+        let mut failure = Self::local(ErrorKind::Service, Failure::Transient, why);
+        failure.status = Some(200);
+        failure
+    }
+
+    fn local(kind: ErrorKind, retry: Failure, detail: String) -> Self {
+        Self {
+            kind,
+            retry,
+            code: None,
+            detail: Some(detail),
+            status: None,
+            request_id: None,
+        }
+    }
+
+    fn from_answer(
+        status: u16,
+        code: Option<&str>,
+        message: Option<&str>,
+        retry_after: Option<&str>,
+        request_id: Option<String>,
+    ) -> Self {
+        let retry_after: Option<Duration> = retry_after.and_then(parse_retry_after);
+        let (kind, retry) = judge(status, code, retry_after);
+        Self {
+            kind,
+            retry,
+            code: code.map(ToOwned::to_owned),
+            detail: message.map(|m| without_signed_material(m).to_owned()),
+            status: Some(status),
+            request_id,
+        }
+    }
+
+    /// Why it failed, in a few words, for a retry's notice.
+    pub(super) fn reason(&self) -> String {
+        match (&self.code, self.status, &self.detail) {
+            (Some(code), _, _) => code.clone(),
+            (None, Some(status), None) => format!("status {status}"),
+            (_, _, Some(detail)) => detail.clone(),
+            (None, None, None) => "no answer".to_owned(),
+        }
+    }
+
+    /// The error as the user sees it.
+    pub(super) fn into_error(self, call: Call<'_>) -> Error {
+        let Call {
+            operation,
+            subject,
+            region,
+        } = call;
+        let message = match self.kind {
+            ErrorKind::NotFound => format!("not found in {region}"),
+            ErrorKind::AccessDenied => format!("{operation} is denied"),
+            ErrorKind::CredentialsRefused => "AWS refuses the credentials".to_owned(),
+            ErrorKind::NoCredentials => "no AWS credentials were found".to_owned(),
+            ErrorKind::Throttled => format!("AWS throttles {operation}, also after all attempts"),
+            ErrorKind::Timeout => format!("{operation} brought no answer in time"),
+            ErrorKind::Network => format!("{operation} could not be sent"),
+            ErrorKind::Usage => format!("{operation} is refused as malformed"),
+            _ => match self.status {
+                Some(200) => format!("{operation} brought no usable answer"),
+                Some(status) => format!("{operation} failed with status {status}"),
+                None => format!("{operation} failed"),
+            },
+        };
+        let mut error = Error::new(self.kind, message).about(subject);
+        if let Some(hint) = self.hint(action_of(operation), subject, region) {
+            error = error.hint(hint);
+        }
+        let mut cause = match (&self.code, &self.detail) {
+            (Some(code), Some(detail)) => format!("{code}: {detail}"),
+            (Some(text), None) | (None, Some(text)) => text.clone(),
+            (None, None) => return error,
+        };
+        if let Some(id) = &self.request_id {
+            cause.push_str(" (request ");
+            cause.push_str(id);
+            cause.push(')');
+        }
+        error.because(cause)
+    }
+
+    fn hint(&self, action: &str, subject: &str, region: &str) -> Option<String> {
+        let detail = self.detail.as_deref().unwrap_or_default();
+        let code = self.code.as_deref().unwrap_or_default();
+        Some(match self.kind {
+            ErrorKind::NotFound if detail.contains("not reachable in this region") => {
+                "leave --region out, or give the one in the ARN".to_owned()
+            }
+            ErrorKind::NotFound if code.is_empty() => {
+                "is the endpoint Lambda's? it answers without an error code".to_owned()
+            }
+            ErrorKind::NotFound if action == "lambda:GetLayerVersion" => {
+                "the layer version was deleted; Lambda goes on running it, but nobody can download it any more"
+                    .to_owned()
+            }
+            ErrorKind::NotFound => format!(
+                "check the name and the qualifier, the region ({region}) and the account; `aws lambda list-functions --region {region}` shows what is there"
+            ),
+            ErrorKind::AccessDenied => {
+                format!("the caller needs the IAM action {action} on {subject}")
+            }
+            ErrorKind::NoCredentials => {
+                "set AWS_PROFILE or --profile, run `aws sso login`, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+                    .to_owned()
+            }
+            ErrorKind::CredentialsRefused => credentials_hint(code, detail).to_owned(),
+            ErrorKind::Throttled => {
+                "ask more slowly with --max-rate, or try more often with --max-attempts".to_owned()
+            }
+            ErrorKind::Network if is_certificate_problem(detail) => {
+                "if a proxy signs with its own certificate, name its CA in AWS_CA_BUNDLE".to_owned()
+            }
+            ErrorKind::Network | ErrorKind::Timeout => format!(
+                "check the network, HTTPS_PROXY, the endpoint and the region's name ({region})"
+            ),
+            _ => return None,
+        })
+    }
+}
+
+/// The kind of an answer that is no success, and whether it may pass.
+fn judge(status: u16, code: Option<&str>, retry_after: Option<Duration>) -> (ErrorKind, Failure) {
+    let throttled = Failure::Throttled { retry_after };
+    match code.unwrap_or_default() {
+        "TooManyRequestsException"
+        | "ThrottlingException"
+        | "Throttling"
+        | "ThrottledException"
+        | "RequestLimitExceeded"
+        | "SlowDown" => (ErrorKind::Throttled, throttled),
+        "ResourceNotFoundException" => (ErrorKind::NotFound, Failure::Permanent),
+        "AccessDeniedException" | "AccessDenied" | "NotAuthorized" | "UnauthorizedOperation" => {
+            (ErrorKind::AccessDenied, Failure::Permanent)
+        }
+        "ExpiredTokenException"
+        | "ExpiredToken"
+        | "UnrecognizedClientException"
+        | "InvalidSignatureException"
+        | "SignatureDoesNotMatch"
+        | "InvalidClientTokenId"
+        | "IncompleteSignature"
+        | "IncompleteSignatureException"
+        | "MissingAuthenticationToken"
+        | "MissingAuthenticationTokenException"
+        | "RequestExpired"
+        | "RequestTimeTooSkewed"
+        | "InvalidToken"
+        | "InvalidAccessKeyId" => (ErrorKind::CredentialsRefused, Failure::Permanent),
+        "InvalidParameterValueException" | "ValidationException" => {
+            (ErrorKind::Usage, Failure::Permanent)
+        }
+        _ => match status {
+            429 => (ErrorKind::Throttled, throttled),
+            408 => (ErrorKind::Timeout, Failure::Transient),
+            // A server that is overloaded may say until when, too.
+            503 if retry_after.is_some() => (ErrorKind::Service, throttled),
+            500..=599 => (ErrorKind::Service, Failure::Transient),
+            401 | 403 => (ErrorKind::AccessDenied, Failure::Permanent),
+            404 => (ErrorKind::NotFound, Failure::Permanent),
+            // A success that could not be read.
+            200..=299 => (ErrorKind::Service, Failure::Transient),
+            _ => (ErrorKind::Service, Failure::Permanent),
+        },
+    }
+}
+
+fn credentials_hint(code: &str, detail: &str) -> &'static str {
+    match code {
+        "RequestExpired" | "RequestTimeTooSkewed" => "this machine's clock is wrong; set it",
+        "InvalidSignatureException" | "SignatureDoesNotMatch"
+            if detail.contains("expired") || detail.contains("not yet current") =>
+        {
+            "this machine's clock is wrong; set it"
+        }
+        "InvalidSignatureException" | "SignatureDoesNotMatch" => {
+            "the secret access key is wrong, or a proxy rewrote the request"
+        }
+        "ExpiredTokenException" | "ExpiredToken" => {
+            "the session has ended; renew it, for example with `aws sso login`"
+        }
+        "UnrecognizedClientException" | "InvalidClientTokenId" | "InvalidAccessKeyId" => {
+            "the access key or session token is not valid, or not in this region (is the region enabled for the account?)"
+        }
+        _ => "check which credentials are used: `aws sts get-caller-identity`",
+    }
+}
+
+/// Finds a failure to get credentials at all, in whatever it is wrapped.
+fn credentials_failure(error: &(dyn StdError + 'static)) -> Option<CallFailure> {
+    let mut next = Some(error);
+    while let Some(e) = next {
+        if let Some(credentials) = e.downcast_ref::<CredentialsError>() {
+            let detail = causes(credentials);
+            return Some(match credentials {
+                CredentialsError::CredentialsNotLoaded(_) => {
+                    CallFailure::local(ErrorKind::NoCredentials, Failure::Permanent, detail)
+                }
+                CredentialsError::ProviderTimedOut(_) => {
+                    CallFailure::local(ErrorKind::NoCredentials, Failure::Transient, detail)
+                }
+                _ => CallFailure::local(ErrorKind::CredentialsRefused, Failure::Permanent, detail),
+            });
+        }
+        next = e.source();
+    }
+    None
+}
+
+/// An error and its causes as one line. Neighbours that repeat each other are said once.
+fn causes(error: &dyn StdError) -> String {
+    let mut texts = vec![error.to_string()];
+    let mut next = error.source();
+    while let Some(e) = next {
+        let text = e.to_string();
+        if texts.last().is_some_and(|last| !last.contains(&text)) {
+            texts.push(text);
+        }
+        next = e.source();
+    }
+    without_signed_material(&texts.join(": ")).to_owned()
+}
+
+fn is_certificate_problem(detail: &str) -> bool {
+    let lower = detail.to_ascii_lowercase();
+    lower.contains("certificate") || lower.contains("unknownissuer")
+}
+
+/// A message about a signature can quote the request that was signed, session token and all.
+fn without_signed_material(message: &str) -> &str {
+    [
+        "The Canonical String",
+        "The String-to-Sign",
+        "Canonical String",
+    ]
+    .iter()
+    .filter_map(|marker| message.find(marker))
+    .min()
+    .map_or(message, |at| message[..at].trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_answer_has_a_kind() {
+        use ErrorKind as K;
+        let transient = |f| matches!(f, Failure::Transient | Failure::Throttled { .. });
+        for (status, code, kind, again) in [
+            (500, Some("ServiceException"), K::Service, true),
+            (404, Some("ResourceNotFoundException"), K::NotFound, false),
+            (429, Some("TooManyRequestsException"), K::Throttled, true),
+            (400, Some("InvalidParameterValueException"), K::Usage, false),
+            (403, Some("AccessDeniedException"), K::AccessDenied, false),
+            (
+                403,
+                Some("ExpiredTokenException"),
+                K::CredentialsRefused,
+                false,
+            ),
+            (
+                403,
+                Some("UnrecognizedClientException"),
+                K::CredentialsRefused,
+                false,
+            ),
+            (
+                403,
+                Some("InvalidSignatureException"),
+                K::CredentialsRefused,
+                false,
+            ),
+            (400, Some("ThrottlingException"), K::Throttled, true),
+            (429, None, K::Throttled, true),
+            (403, None, K::AccessDenied, false),
+            (502, None, K::Service, true),
+            (200, None, K::Service, true),
+            (418, Some("NewException"), K::Service, false),
+        ] {
+            let (got, retry) = judge(status, code, None);
+            assert_eq!((got, transient(retry)), (kind, again), "{status} {code:?}");
+        }
+    }
+
+    #[test]
+    fn retry_after_reaches_the_decision() {
+        let failure = CallFailure::from_answer(429, None, None, Some("3"), None);
+        let want = Failure::Throttled {
+            retry_after: Some(Duration::from_secs(3)),
+        };
+        assert_eq!(failure.retry, want);
+    }
+
+    #[test]
+    fn a_signature_error_does_not_quote_the_token() {
+        let message = "The signature does not match. The Canonical String for this request should have been \
+            'GET\n/\nx-amz-security-token:t0ken'";
+        let call = Call {
+            operation: "GetFunction",
+            subject: "f",
+            region: "eu-west-1",
+        };
+        let code = Some("InvalidSignatureException");
+        let error = CallFailure::from_answer(403, code, Some(message), None, None).into_error(call);
+        assert!(!format!("{error:?}").contains("t0ken"), "{error:?}");
+        assert_eq!(error.kind(), ErrorKind::CredentialsRefused);
+    }
+
+    #[test]
+    fn a_denial_names_the_action() {
+        let call = Call {
+            operation: "GetLayerVersionByArn",
+            subject: "arn:l",
+            region: "eu-west-1",
+        };
+        let failure =
+            CallFailure::from_answer(403, Some("AccessDeniedException"), None, None, None);
+        let error = failure.into_error(call);
+        assert!(
+            error
+                .hint_text()
+                .is_some_and(|h| h.contains("lambda:GetLayerVersion on arn:l"))
+        );
+    }
+}

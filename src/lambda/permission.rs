@@ -1,0 +1,121 @@
+//! Which IAM actions larder needs: operation, action, resource, when.
+//!
+//! An operation's name is not always that of the action that allows it. Hints take the action from here, the README has
+//! the table, and a test holds both against what AWS was asked.
+
+/// A permission that a command needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Permission {
+    /// What is called; None where no call of larder's own stands behind it.
+    pub operation: Option<&'static str>,
+    /// The IAM action (Service Authorization Reference).
+    pub action: &'static str,
+    /// The resource that a policy names.
+    pub resource: &'static str,
+    /// When it is needed.
+    pub when: &'static str,
+    /// Which commands.
+    pub commands: &'static str,
+}
+
+/// All of them.
+pub const PERMISSIONS: &[Permission] = &[
+    Permission {
+        operation: Some("GetFunction"),
+        action: "lambda:GetFunction",
+        resource: "the function; with a qualifier `FUNCTION_ARN:QUALIFIER`",
+        when: "always",
+        commands: "fetch",
+    },
+    Permission {
+        operation: None,
+        action: "lambda:ListTags",
+        resource: "the function",
+        when: "for the tags in GetFunction's answer; without it the record is `partial`",
+        commands: "fetch",
+    },
+    Permission {
+        operation: None,
+        action: "kms:Decrypt",
+        resource: "the KMS key",
+        when: "where environment or code are encrypted with a key of your own",
+        commands: "fetch",
+    },
+    Permission {
+        operation: Some("GetLayerVersionByArn"),
+        action: "lambda:GetLayerVersion",
+        resource: "the layer version",
+        when: "with `--layers`",
+        commands: "fetch",
+    },
+    Permission {
+        operation: Some("GetObject"),
+        action: "s3:GetObjectVersion",
+        resource: "the object (`s3:GetObject` in a bucket without versions)",
+        when: "where Lambda keeps no copy of the code (`S3ObjectStorageMode` is `REFERENCE`)",
+        commands: "fetch",
+    },
+    Permission {
+        operation: Some("AssumeRole"),
+        action: "sts:AssumeRole",
+        resource: "the role",
+        when: "with `--role-arn`, or a profile that names a role",
+        commands: "all that call AWS",
+    },
+];
+
+/// The action that allows `operation`.
+pub(super) fn action_of(operation: &str) -> &'static str {
+    PERMISSIONS
+        .iter()
+        .find(|permission| permission.operation == Some(operation))
+        .map_or("lambda:*", |permission| permission.action)
+}
+
+/// The table as the README has it.
+pub fn markdown() -> String {
+    use std::fmt::Write as _;
+    PERMISSIONS.iter().fold(
+        String::from(
+            "| operation | IAM action | resource | when | commands |\n|---|---|---|---|---|\n",
+        ),
+        |mut out, p| {
+            // Writing to a String does not fail.
+            let _ = writeln!(
+                out,
+                "| {} | `{}` | {} | {} | {} |",
+                p.operation.unwrap_or("(none of its own)"),
+                p.action,
+                p.resource,
+                p.when,
+                p.commands
+            );
+            out
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_readme_has_the_table() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+        let readme = std::fs::read_to_string(path).unwrap();
+        assert!(
+            readme.contains(&markdown()),
+            "README.md lacks this table:\n{}",
+            markdown()
+        );
+    }
+
+    #[test]
+    fn every_operation_has_an_action() {
+        for permission in PERMISSIONS {
+            let (service, action) = permission.action.split_once(':').unwrap();
+            assert!(!service.is_empty() && !action.is_empty());
+        }
+        assert_eq!(action_of("GetLayerVersionByArn"), "lambda:GetLayerVersion");
+    }
+}

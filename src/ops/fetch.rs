@@ -1,0 +1,408 @@
+//! The main job: one function, fetched, verified, unpacked and recorded.
+//!
+//! Everything is made in a staging beside the destination. It takes the destination's name when it is whole, and is
+//! removed on every other way out.
+
+mod code;
+mod layers;
+mod package;
+mod prior;
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use crate::aws::Session;
+use crate::digest::Sha256Digest;
+use crate::error::{Error, ErrorKind, Result};
+use crate::events::{Event, Reporter};
+use crate::files::{self, PublishOptions, Staging};
+use crate::function::FunctionRef;
+use crate::lambda::{Described, Lambda};
+use crate::package::{CodeLocation, ImageRef};
+use crate::record::{
+    FUNCTION_JSON, ImageRecord, LayerRecord, PackageRecord, RECORD, Record, SCHEMA_VERSION, Status,
+    Tool, TransferRecord, UnpackedRecord,
+};
+use crate::transfer::Stats;
+use crate::unpack::Limits;
+
+use layers::Layers;
+use prior::Prior;
+
+/// What [`fetch`] is to do beside the plain job.
+#[derive(Debug, Clone)]
+pub struct FetchOptions {
+    /// Where to; None is `./NAME` or `./NAME-QUALIFIER`.
+    pub dest: Option<PathBuf>,
+    /// Unpack the zip to `code/`.
+    pub unpack: bool,
+    /// Fetch the layers too.
+    pub layers: bool,
+    /// Refuse unless the package (or the image) is this one.
+    pub expect_sha256: Option<Sha256Digest>,
+    /// Replace a destination that larder wrote.
+    pub force: bool,
+    /// The destination is a record of the same function: bring it up to date. One that does not exist is made.
+    pub update: bool,
+    /// Bounds of the unpacking, and what a name that stands twice means.
+    pub limits: Limits,
+    /// Keep the names of environment variables and replace each value with null.
+    pub redact_env: bool,
+    /// Sync the file system before publishing, and the destination's parent after it.
+    pub sync: bool,
+}
+
+impl Default for FetchOptions {
+    fn default() -> Self {
+        Self {
+            dest: None,
+            unpack: true,
+            layers: false,
+            expect_sha256: None,
+            force: false,
+            update: false,
+            limits: Limits::default(),
+            redact_env: false,
+            sync: true,
+        }
+    }
+}
+
+/// What [`fetch`] did.
+#[derive(Debug)]
+pub struct Fetched {
+    /// What `larder.json` holds.
+    pub record: Record,
+    /// Where it lies.
+    pub dest: PathBuf,
+    /// Bytes received over the network, those received twice counted twice.
+    pub bytes_downloaded: u64,
+    /// How long it took.
+    pub elapsed: Duration,
+    /// Why the first layer that could not be had could not. The function is kept all the same.
+    pub missing_layer: Option<Error>,
+}
+
+/// What the code came to, whichever way.
+struct Outcome {
+    /// The answer that the code belongs to: the last one, when the code changed on the way.
+    described: Described,
+    package: Option<PackageRecord>,
+    unpacked: Option<UnpackedRecord>,
+    image: Option<ImageRecord>,
+    location: Option<String>,
+    stats: Stats,
+    unchanged: bool,
+}
+
+/// Fetches `function` as `options` say.
+///
+/// When `cancel` is cancelled, what is under way is given up and removed, and the error is
+/// [`ErrorKind::Interrupted`].
+///
+/// # Errors
+/// Any failure of the call, the transfer, the verification, the unpacking or the file system. The destination is
+/// then what it was before.
+pub async fn fetch(
+    session: &Session,
+    function: &FunctionRef,
+    options: &FetchOptions,
+    reporter: Arc<dyn Reporter>,
+    cancel: CancellationToken,
+) -> Result<Fetched> {
+    let (begun, started_at) = (Instant::now(), Timestamp::now());
+    let subject = function.to_string();
+    warn_of_region(session, &subject, &*reporter);
+    let dest = options
+        .dest
+        .clone()
+        .unwrap_or_else(|| Path::new(".").join(function.directory_name()));
+    let prior = if options.update {
+        Prior::read(&dest)?
+    } else {
+        None
+    };
+    let publish = PublishOptions {
+        force: options.force || prior.is_some(),
+        sync: options.sync,
+    };
+    let place = dest.clone();
+    let staging = Arc::new(blocking(move || Ok(Staging::create(&place, publish)?)).await?);
+
+    tracing::debug!("everything is made in {}", staging.path().display());
+    let job = Job {
+        session,
+        lambda: Lambda::new(session, Arc::clone(&reporter)),
+        function,
+        subject: &subject,
+        options,
+        reporter: Arc::clone(&reporter),
+        cancel: &cancel,
+        staging: Arc::clone(&staging),
+        prior: prior.as_ref(),
+    };
+    let outcome = job.run().await?;
+    let layers = if options.layers {
+        job.layers(&outcome.described).await?
+    } else {
+        Layers::default()
+    };
+    drop(job);
+
+    let bytes_downloaded = outcome.stats.bytes + layers.bytes;
+    warn_of_gaps(&outcome.described, &subject, &*reporter);
+    let function_json = outcome
+        .described
+        .answer()
+        .to_recorded_json(options.redact_env);
+    let record = record_of(outcome, layers.records, options, started_at);
+    let finished = record.clone();
+    if cancel.is_cancelled() {
+        return Err(interrupted());
+    }
+    reporter.report(&Event::Publishing);
+    let dest = blocking(move || {
+        let staging = Arc::into_inner(staging)
+            .ok_or_else(|| Error::new(ErrorKind::Bug, "something still works in the staging"))?;
+        write_new(&staging, FUNCTION_JSON, 0o600, &function_json)?;
+        write_new(&staging, RECORD, 0o644, &finished.to_json())?;
+        staging.publish()?;
+        Ok(dest)
+    })
+    .await?;
+    Ok(Fetched {
+        record,
+        dest,
+        bytes_downloaded,
+        elapsed: begun.elapsed(),
+        missing_layer: layers.failure,
+    })
+}
+
+/// One fetch under way.
+struct Job<'a> {
+    session: &'a Session,
+    lambda: Lambda,
+    function: &'a FunctionRef,
+    subject: &'a str,
+    options: &'a FetchOptions,
+    reporter: Arc<dyn Reporter>,
+    cancel: &'a CancellationToken,
+    staging: Arc<Staging>,
+    prior: Option<&'a Prior>,
+}
+
+impl Job<'_> {
+    async fn run(&self) -> Result<Outcome> {
+        let described = self
+            .or_interrupted(self.lambda.describe(self.function))
+            .await?;
+        if let Some(prior) = self.prior {
+            prior.check_same(described.function())?;
+        }
+        match described.code()? {
+            CodeLocation::Image(image) => {
+                let image = image.clone();
+                self.image(described, &image)
+            }
+            CodeLocation::Zip(_) | CodeLocation::Object(_) => self.zip(described).await,
+        }
+    }
+
+    /// An image function: the two digests are compared, and what Lambda says is recorded.
+    fn image(&self, described: Described, image: &ImageRef) -> Result<Outcome> {
+        let stated = described.code_sha256_text().map(ToOwned::to_owned);
+        let digest = image.digest();
+        let record = ImageRecord {
+            image_uri: image.image_uri.clone(),
+            resolved_image_uri: image.resolved_image_uri.clone(),
+            digest: match &digest {
+                Some(Ok(sha256)) => Some(format!("sha256:{}", sha256.hex())),
+                Some(Err(other)) => Some(other.clone()),
+                None => None,
+            },
+            code_sha256: stated.clone(),
+            path: None,
+        };
+        let refuse = |message: String| {
+            Error::new(ErrorKind::Mismatch, message)
+                .about(self.subject)
+                .hint(
+                    "nothing was recorded: Lambda's answer contradicts itself or your expectation",
+                )
+        };
+        match (&digest, &stated) {
+            (Some(Ok(digest)), Some(stated)) => {
+                // For an image CodeSha256 is the digest in hex; larder takes base64 of the same value too.
+                if stated.parse::<Sha256Digest>().ok() != Some(*digest) {
+                    return Err(refuse(format!(
+                        "the image's digest is {} where CodeSha256 is {stated:?}",
+                        digest.hex()
+                    )));
+                }
+            }
+            (Some(Err(other)), _) => {
+                return Err(refuse(format!(
+                    "the image's digest {other:?} is no SHA-256"
+                )));
+            }
+            _ => self.warn(
+                self.subject,
+                "Lambda does not state the image's digest, so it could not be compared",
+                "the function may still be being created; fetch it again later",
+            ),
+        }
+        if let Some(expected) = self.options.expect_sha256
+            && !matches!(&digest, Some(Ok(digest)) if *digest == expected)
+        {
+            return Err(refuse(format!(
+                "the image's digest is {} where you expect {}",
+                record.digest.as_deref().unwrap_or("not stated"),
+                expected.hex()
+            )));
+        }
+        let unchanged = self.prior.is_some_and(|prior| {
+            let before = prior.record().image.as_ref();
+            before.is_some_and(|before| before.digest == record.digest && record.digest.is_some())
+        });
+        Ok(Outcome {
+            described,
+            package: None,
+            unpacked: None,
+            image: Some(record),
+            location: None,
+            stats: Stats::default(),
+            unchanged,
+        })
+    }
+
+    /// Runs `work` until it is done or the user interrupts.
+    async fn or_interrupted<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => Err(interrupted()),
+            result = work => result,
+        }
+    }
+
+    fn warn(&self, subject: &str, message: &str, hint: &str) {
+        self.reporter.report(&Event::Warning {
+            subject,
+            message,
+            hint: Some(hint),
+        });
+    }
+}
+
+fn record_of(
+    outcome: Outcome,
+    layers: Vec<LayerRecord>,
+    options: &FetchOptions,
+    started_at: Timestamp,
+) -> Record {
+    let Outcome {
+        described,
+        package,
+        unpacked,
+        image,
+        location,
+        stats,
+        unchanged,
+    } = outcome;
+    let incomplete = described.incomplete();
+    let status = if !incomplete.is_empty() {
+        Status::Partial
+    } else if unchanged {
+        Status::Unchanged
+    } else if image.is_some() {
+        Status::Image
+    } else {
+        Status::Saved
+    };
+    Record {
+        schema_version: SCHEMA_VERSION,
+        tool: Tool::this(),
+        status,
+        incomplete,
+        function: described.function().clone(),
+        package_type: described.package_type().to_owned(),
+        package,
+        unpacked,
+        image,
+        layers,
+        transfer: TransferRecord {
+            location,
+            request_id: described.request_id().map(ToOwned::to_owned),
+            started_at: to_milliseconds(started_at),
+            finished_at: to_milliseconds(Timestamp::now()),
+            attempts: stats.attempts,
+            resumed: stats.resumed,
+            url_refreshes: stats.url_refreshes,
+            code_changes: stats.code_changes,
+        },
+        environment_redacted: options.redact_env,
+    }
+}
+
+/// Says what the answer lacks, and what would bring it.
+fn warn_of_gaps(described: &Described, subject: &str, reporter: &dyn Reporter) {
+    for gap in described.incomplete() {
+        let hint = match gap.field.as_str() {
+            "Tags" => Some("the caller needs the IAM action lambda:ListTags on the function"),
+            "Environment" | "ImageConfigResponse" => {
+                Some("the caller needs the IAM action kms:Decrypt on the function's KMS key")
+            }
+            _ => None,
+        };
+        let message = format!("the answer lacks {}: {}", gap.field, gap.code);
+        reporter.report(&Event::Warning {
+            subject,
+            message: &message,
+            hint,
+        });
+    }
+}
+
+/// `2026-01-01T00:00:00.000Z`
+fn to_milliseconds(time: Timestamp) -> String {
+    format!("{time:.3}")
+}
+
+fn write_new(staging: &Staging, name: &str, mode: u32, bytes: &[u8]) -> Result<()> {
+    let mut file = staging.create_file(name, mode)?;
+    file.write_all(bytes)
+        .map_err(|e| files::FilesError::io("write", staging.path().join(name), e).into())
+}
+
+fn warn_of_region(session: &Session, subject: &str, reporter: &dyn Reporter) {
+    if let Some(arn_region) = session.region_conflict() {
+        let message = format!(
+            "the ARN names the region {arn_region}, and {} is asked as you say",
+            session.region()
+        );
+        reporter.report(&Event::Warning {
+            subject,
+            message: &message,
+            hint: Some("without --region the ARN's own region is asked"),
+        });
+    }
+}
+
+fn interrupted() -> Error {
+    Error::new(ErrorKind::Interrupted, "interrupted")
+}
+
+/// Runs blocking work on a thread for such.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(e) => Err(Error::new(ErrorKind::Bug, "a blocking task failed").because(e)),
+    }
+}

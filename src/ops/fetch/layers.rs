@@ -1,0 +1,258 @@
+//! The layers of a function, with `--layers`: each verified and unpacked like the function itself.
+
+use std::collections::HashSet;
+use std::io::Write as _;
+
+use crate::digest::Sha256Digest;
+use crate::error::{Error, ErrorKind, Result};
+use crate::files::{self, FilesError};
+use crate::lambda::{Described, DescribedLayer};
+use crate::package::{Claim, Verified};
+use crate::record::{LayerRecord, PACKAGE_ZIP, Status};
+use crate::transfer::{Renew, Stats, Target};
+
+use super::Job;
+use super::code::no_size;
+use super::package::Item;
+
+/// GetLayerVersionByArn's JSON.
+const LAYER_JSON: &str = "layer.json";
+/// The largest such JSON that is read back, in bytes.
+const MAX_LAYER_JSON: u64 = 16 << 20;
+
+/// What became of the layers.
+#[derive(Debug, Default)]
+pub(super) struct Layers {
+    pub(super) records: Vec<LayerRecord>,
+    /// Bytes received.
+    pub(super) bytes: u64,
+    /// Why the first one that could not be had could not.
+    pub(super) failure: Option<Error>,
+}
+
+impl Job<'_> {
+    /// Fetches the layer versions of `described`, each once. One that is deleted or denied is recorded and warned about.
+    ///
+    /// # Errors
+    /// A layer failed in any other way: then the fetch fails as it would for the function's own package.
+    pub(super) async fn layers(&self, described: &Described) -> Result<Layers> {
+        let mut out = Layers::default();
+        let mut seen = HashSet::new();
+        let mut names = HashSet::new();
+        for arn in described.layer_arns() {
+            if !seen.insert(arn) {
+                continue;
+            }
+            let mut name = directory_name(arn)?;
+            if !names.insert(name.clone()) {
+                // Another account has a layer of that name and version.
+                let account = arn.split(':').nth(4).unwrap_or_default();
+                name = format!("{name}-{account}");
+            }
+            match self.layer(arn, format!("layers/{name}")).await {
+                Ok((record, bytes)) => {
+                    out.records.push(record);
+                    out.bytes += bytes;
+                }
+                Err(error) => {
+                    let status = match error.kind() {
+                        ErrorKind::NotFound => Status::Gone,
+                        ErrorKind::AccessDenied => Status::Denied,
+                        _ => return Err(error),
+                    };
+                    let mut reason = error.message().to_owned();
+                    for cause in error.causes() {
+                        reason.push_str(": ");
+                        reason.push_str(&cause);
+                    }
+                    let hint = error
+                        .hint_text()
+                        .unwrap_or("the function is kept without it");
+                    self.warn(arn, &format!("this layer could not be had: {reason}"), hint);
+                    out.records.push(LayerRecord {
+                        arn: arn.to_owned(),
+                        status,
+                        path: None,
+                        size: None,
+                        sha256: None,
+                        code_sha256: None,
+                        reason: Some(reason),
+                        unpacked: None,
+                    });
+                    out.failure.get_or_insert_with(|| {
+                        Error::new(
+                            error.kind(),
+                            "a layer could not be had, the function is kept",
+                        )
+                        .about(arn)
+                    });
+                }
+            }
+        }
+        Ok(out)
+    }
+
+    /// One layer version, with the count of bytes received for it.
+    async fn layer(&self, arn: &str, path: String) -> Result<(LayerRecord, u64)> {
+        let item = Item {
+            subject: arn.to_owned(),
+            prefix: format!("{path}/"),
+        };
+        let fetched = match self.kept_layer(&item, arn, &path).await? {
+            Some(kept) => kept,
+            None => self.fetched_layer(&item, arn, &path).await?,
+        };
+        let FetchedLayer {
+            verified,
+            json,
+            code_sha256,
+            status,
+            stats,
+        } = fetched;
+        let name = format!("{path}/{LAYER_JSON}");
+        let mut file = self.staging.create_file(&name, 0o644)?;
+        file.write_all(&json)
+            .map_err(|e| FilesError::io("write", self.staging.path().join(&name), e))?;
+        let (size, sha256) = (verified.size(), verified.sha256().hex());
+        let record = LayerRecord {
+            arn: arn.to_owned(),
+            status,
+            path: Some(path),
+            size: Some(size),
+            sha256: Some(sha256),
+            code_sha256: Some(code_sha256),
+            reason: None,
+            unpacked: self.unpacked(&item, verified).await?,
+        };
+        Ok((record, stats.bytes))
+    }
+
+    /// A layer version never changes: with `--update`, one that is kept and verifies costs no call.
+    async fn kept_layer(&self, item: &Item, arn: &str, path: &str) -> Result<Option<FetchedLayer>> {
+        let Some(prior) = self.prior else {
+            return Ok(None);
+        };
+        let before = prior.record().layers.iter().find(|layer| layer.arn == arn);
+        let Some((before, at)) = before.and_then(|b| Some((b, b.path.as_deref()?))) else {
+            return Ok(None);
+        };
+        let code_sha256 = before.code_sha256.clone().unwrap_or_default();
+        let (Ok(sha256), Some(size)) = (Sha256Digest::from_base64(&code_sha256), before.size)
+        else {
+            return Ok(None);
+        };
+        let Ok(json) = files::read_small(&prior.path(at).join(LAYER_JSON), MAX_LAYER_JSON) else {
+            return Ok(None);
+        };
+        self.staging.create_dir(path)?;
+        let claim = Claim::lambda(sha256, size);
+        let kept = self
+            .kept(item, prior.path(at).join(PACKAGE_ZIP), &claim)
+            .await?;
+        Ok(kept.map(|verified| FetchedLayer {
+            verified,
+            json,
+            code_sha256,
+            status: Status::Unchanged,
+            stats: Stats::default(),
+        }))
+    }
+
+    async fn fetched_layer(&self, item: &Item, arn: &str, path: &str) -> Result<FetchedLayer> {
+        let described = self.or_interrupted(self.lambda.describe_layer(arn)).await?;
+        let claim = claim(&described, arn)?;
+        let target = self.target(described.code()?, claim).await?;
+        if !files::exists(&self.staging.path().join(path)) {
+            self.staging.create_dir(path)?;
+        }
+        let mut again = Again {
+            job: self,
+            arn,
+            latest: described,
+        };
+        let (verified, stats) = self.obtain(item, target, &mut again).await?;
+        let described = again.latest;
+        Ok(FetchedLayer {
+            verified,
+            json: described.answer().to_recorded_json(false),
+            code_sha256: described.code_sha256_text().unwrap_or_default().to_owned(),
+            status: Status::Saved,
+            stats,
+        })
+    }
+}
+
+struct FetchedLayer {
+    verified: Verified,
+    json: Vec<u8>,
+    code_sha256: String,
+    status: Status,
+    stats: Stats,
+}
+
+fn claim(described: &DescribedLayer, arn: &str) -> Result<Claim> {
+    let size = described.code_size().ok_or_else(|| no_size().about(arn))?;
+    Ok(Claim::lambda(described.code_sha256()?, size))
+}
+
+/// `NAME-VERSION` of `arn:PARTITION:lambda:REGION:ACCOUNT:layer:NAME:VERSION`: always one plain path component.
+fn directory_name(arn: &str) -> Result<String> {
+    let parts: Vec<&str> = arn.split(':').collect();
+    let plain = |text: &str| {
+        !text.is_empty()
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+    };
+    match parts[..] {
+        ["arn", _, "lambda", _, account, "layer", name, version]
+            if [account, name, version].into_iter().all(plain) =>
+        {
+            Ok(format!("{name}-{version}"))
+        }
+        _ => Err(Error::new(
+            ErrorKind::Service,
+            "Lambda names a layer by what is no ARN of a layer version",
+        )
+        .about(arn)),
+    }
+}
+
+/// Asks GetLayerVersionByArn again when a URL has ended or bytes do not match.
+struct Again<'a, 'b> {
+    job: &'a Job<'b>,
+    arn: &'a str,
+    latest: DescribedLayer,
+}
+
+impl Renew for Again<'_, '_> {
+    async fn renew(&mut self) -> Result<Target> {
+        let described = self.job.lambda.describe_layer(self.arn).await?;
+        let claim = claim(&described, self.arn)?;
+        let target = self.job.target(described.code()?, claim).await?;
+        self.latest = described;
+        Ok(target)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_is_named_for_layer_and_version() {
+        let of = |arn: &str| directory_name(arn).ok();
+        let arn = "arn:aws:lambda:eu-west-1:123456789012:layer:my_layer-x:12";
+        assert_eq!(of(arn).as_deref(), Some("my_layer-x-12"));
+        for arn in [
+            "",
+            "my-layer",
+            "arn:aws:lambda:eu-west-1:1:layer:l",
+            "arn:aws:lambda:eu-west-1:1:layer:../x:1",
+            "arn:aws:lambda:eu-west-1:1:layer:x:..",
+            "arn:aws:lambda:eu-west-1:1:function:f:1",
+        ] {
+            assert_eq!(of(arn), None, "{arn}");
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! One zip of a fetch, the function's own or a layer's: transferred or found again, verified, unpacked.
+
+use std::os::fd::AsFd as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::digest::{Hasher, tree_hashes};
+use crate::error::{Error, ErrorKind, Result};
+use crate::events::Event;
+use crate::files::{self, FilesError};
+use crate::package::{Claim, CodeLocation, Received, Verified};
+use crate::record::{CODE, PACKAGE_ZIP, UnpackedRecord};
+use crate::transfer::{self, Context, Renew, Signer, Stats, Target};
+use crate::unpack::{self, Duplicates, UnpackError};
+
+use super::{Job, blocking, interrupted};
+
+/// Which zip it is.
+#[derive(Debug, Clone)]
+pub(super) struct Item {
+    /// How messages call it.
+    pub(super) subject: String,
+    /// Where it lies below the destination: empty, or a directory with `/` at its end.
+    pub(super) prefix: String,
+}
+
+impl Item {
+    fn at(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    /// A name in the staging's scratch directory.
+    fn scratch(&self, name: &str) -> String {
+        self.at(name).replace('/', "-")
+    }
+}
+
+impl Job<'_> {
+    /// Fetches the package that `target` names, into its place in the staging.
+    pub(super) async fn obtain(
+        &self,
+        item: &Item,
+        target: Target,
+        renew: &mut impl Renew,
+    ) -> Result<(Verified, Stats)> {
+        let name = item.scratch("spool");
+        let spool = self.staging.create_scratch_file(&name, 0o644)?;
+        let session = self.session;
+        let context = Context {
+            http: session.http(),
+            retry: *session.retry(),
+            patience: session.read_timeout(),
+            reporter: &*self.reporter,
+        };
+        let download = transfer::download(context, &item.subject, target, renew, spool);
+        let obtained = self.or_interrupted(download).await?;
+        self.staging.keep(&name, &item.at(PACKAGE_ZIP))?;
+        Ok(obtained)
+    }
+
+    /// What to fetch for a location that Lambda named. `claim` is what it stated about the bytes.
+    pub(super) async fn target(&self, code: &CodeLocation, claim: Claim) -> Result<Target> {
+        match code {
+            CodeLocation::Zip(location) => {
+                let (url, signer) = match self.session.presign_unsigned(location).await? {
+                    Some(url) => (url, Signer::Caller),
+                    None => (location.clone(), Signer::Lambda),
+                };
+                Ok(Target { url, claim, signer })
+            }
+            CodeLocation::Object(object) => Ok(Target {
+                url: self.session.presign(object).await?,
+                claim,
+                signer: Signer::Caller,
+            }),
+            CodeLocation::Image(_) => Err(Error::new(
+                ErrorKind::Unsettled,
+                "the function became an image while it was fetched",
+            )
+            .hint("run again")),
+        }
+    }
+
+    /// With `--update`: the package that an earlier fetch left at `path`, if it still is what `claim` says. It is
+    /// copied into its place in the staging, hashed on the way.
+    pub(super) async fn kept(
+        &self,
+        item: &Item,
+        path: PathBuf,
+        claim: &Claim,
+    ) -> Result<Option<Verified>> {
+        self.reporter.report(&Event::Verifying {
+            size: claim.size().unwrap_or_default(),
+        });
+        let name = item.scratch("copy");
+        let problem = match self.copy(path, name.clone()).await {
+            Ok(received) => match received.verify(claim) {
+                Ok(verified) => {
+                    self.staging.keep(&name, &item.at(PACKAGE_ZIP))?;
+                    return Ok(Some(verified));
+                }
+                Err(mismatch) => mismatch.to_string(),
+            },
+            Err(e) if e.kind() == ErrorKind::Interrupted => return Err(e),
+            Err(e) => e.to_string(),
+        };
+        self.warn(
+            &item.subject,
+            &format!("the package kept here is not what it was: {problem}"),
+            "it is fetched again",
+        );
+        Ok(None)
+    }
+
+    async fn copy(&self, path: PathBuf, scratch: String) -> Result<Received> {
+        let (staging, cancel) = (Arc::clone(&self.staging), self.cancel.clone());
+        blocking(move || {
+            let from = files::open_read(&path)?;
+            let to = staging.create_scratch_file(&scratch, 0o644)?;
+            let mut hasher = Hasher::new();
+            let tee = Tee { from, to: &to };
+            hasher
+                .read_all(tee, &|| cancel.is_cancelled())
+                .map_err(|e| match e.kind() {
+                    std::io::ErrorKind::Interrupted => interrupted(),
+                    _ => FilesError::io("copy", &path, e).into(),
+                })?;
+            let size = hasher.bytes();
+            Ok(Received::hashed(to, size, hasher.finish()))
+        })
+        .await
+    }
+
+    /// Whether the tree at `path` still has the `t1` hash that was recorded.
+    pub(super) async fn tree_is(&self, path: PathBuf, recorded: String) -> Result<bool> {
+        let cancel = self.cancel.clone();
+        blocking(move || {
+            let nodes = match files::read_tree(&path, &|| cancel.is_cancelled()) {
+                Ok(nodes) => nodes,
+                Err(_) if cancel.is_cancelled() => return Err(interrupted()),
+                Err(_) => return Ok(false),
+            };
+            let nodes = nodes.iter().map(|(path, node)| (path.as_slice(), node));
+            Ok(tree_hashes(nodes).tree == recorded)
+        })
+        .await
+    }
+
+    /// Unpacks a package to `code/` in its place, unless the user wants none.
+    pub(super) async fn unpacked(
+        &self,
+        item: &Item,
+        package: Verified,
+    ) -> Result<Option<UnpackedRecord>> {
+        if !self.options.unpack {
+            return Ok(None);
+        }
+        let (staging, reporter) = (Arc::clone(&self.staging), Arc::clone(&self.reporter));
+        let (limits, cancel) = (self.options.limits.clone(), self.cancel.clone());
+        let (place, subject) = (item.at(CODE), item.subject.clone());
+        // Not raced against the interrupt: the workers read the flag themselves, and have ended when this returns.
+        blocking(move || {
+            let code = staging.create_dir(&place)?;
+            let options = unpack::Options {
+                hash_contents: true,
+                cancel: &cancel,
+                reporter: &*reporter,
+            };
+            let unpacked = unpack::plan(&package, &limits)
+                .and_then(|plan| unpack::run(&package, &plan, code.as_fd(), &options))
+                .map_err(|e| not_unpacked(e).about(subject))?;
+            let record = UnpackedRecord {
+                path: CODE.to_owned(),
+                files: unpacked.files,
+                directories: unpacked.directories,
+                symlinks: unpacked.symlinks,
+                bytes: unpacked.bytes,
+                h1: None,
+                h1_reason: None,
+                tree: String::new(),
+                duplicates: match limits.duplicates {
+                    Duplicates::Refuse => None,
+                    Duplicates::First => Some("first".to_owned()),
+                    Duplicates::Last => Some("last".to_owned()),
+                },
+            };
+            Ok(Some(match unpacked.hashes {
+                Some(hashes) => record.with_hashes(hashes),
+                None => record,
+            }))
+        })
+        .await
+    }
+}
+
+/// An archive that is refused is still what Lambda runs; says how to keep it.
+fn not_unpacked(refused: UnpackError) -> Error {
+    let advice = refused.advice();
+    let error = Error::from(refused);
+    let refused = "the package is authentic but was not unpacked, and nothing was kept";
+    match (error.kind(), advice) {
+        (ErrorKind::ArchiveUnsafe | ErrorKind::ArchiveBroken, Some(advice)) => {
+            error.hint(format!("{refused}; {advice}; --no-unpack keeps the zip"))
+        }
+        (ErrorKind::ArchiveUnsafe | ErrorKind::ArchiveBroken, None) => {
+            error.hint(format!("{refused}; --no-unpack keeps the zip"))
+        }
+        _ => error,
+    }
+}
+
+/// Reads from one file and writes what was read to another.
+struct Tee<'a> {
+    from: std::fs::File,
+    to: &'a std::fs::File,
+}
+
+impl std::io::Read for Tee<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.from.read(buffer)?;
+        std::io::Write::write_all(&mut self.to, &buffer[..count])?;
+        Ok(count)
+    }
+}

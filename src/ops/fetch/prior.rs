@@ -1,0 +1,73 @@
+//! What an earlier fetch left at the destination, for `--update`.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::files;
+use crate::record::{CODE, FunctionRecord, RECORD, Record};
+
+/// The largest record that is read, in bytes.
+const MAX_RECORD: u64 = 16 << 20;
+
+/// A destination that an earlier run published.
+#[derive(Debug)]
+pub(super) struct Prior {
+    dest: PathBuf,
+    record: Record,
+}
+
+impl Prior {
+    /// Reads the record at `dest`. None when there is nothing, or an empty directory.
+    ///
+    /// # Errors
+    /// The record is broken, or of a newer version. Whatever else stands at `dest` is for the staging to refuse.
+    pub(super) fn read(dest: &Path) -> Result<Option<Self>> {
+        if !files::is_record(dest) {
+            return Ok(None);
+        }
+        let path = dest.join(RECORD);
+        let json = files::read_small(&path, MAX_RECORD)?;
+        let record = Record::from_json(&json).map_err(|e| {
+            Error::from(e)
+                .about(path.display().to_string())
+                .hint("--force replaces the directory whatever its record says")
+        })?;
+        Ok(Some(Self {
+            dest: dest.to_owned(),
+            record,
+        }))
+    }
+
+    /// Refuses to update the record of one function with another function.
+    pub(super) fn check_same(&self, now: &FunctionRecord) -> Result<()> {
+        let before = &self.record.function;
+        let same = before.name == now.name
+            && before.region == now.region
+            && before.account == now.account
+            && before.qualifier == now.qualifier;
+        if same {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::DestinationExists,
+            format!("holds another function: {}", before.arn),
+        )
+        .about(self.dest.display().to_string())
+        .hint("--update keeps one function or one version of it up to date; choose another destination, or --force"))
+    }
+
+    pub(super) fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// What was published as `name`.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.dest.join(name)
+    }
+
+    /// Where the tree of that time lies, with its `t1` hash, if it was unpacked.
+    pub(super) fn tree(&self) -> Option<(PathBuf, String)> {
+        let unpacked = self.record.unpacked.as_ref()?;
+        Some((self.dest.join(CODE), unpacked.tree.clone()))
+    }
+}

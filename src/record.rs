@@ -1,0 +1,283 @@
+//! `larder.json`: what a fetched directory holds, and how it came there.
+//!
+//! The record is a contract with whoever reads it years later. Its version is [`SCHEMA_VERSION`]; within a
+//! version fields are added and never renamed. A reader takes any field it does not know, and refuses a
+//! version that is newer than itself.
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::TreeHashes;
+use crate::error::{Error, ErrorKind};
+
+/// The version of `larder.json` that is written.
+pub const SCHEMA_VERSION: u32 = 1;
+/// The record's file name. A directory without it is not whole.
+pub const RECORD: &str = "larder.json";
+/// `GetFunction`'s JSON.
+pub const FUNCTION_JSON: &str = "function.json";
+/// The package as served.
+pub const PACKAGE_ZIP: &str = "package.zip";
+/// The unpacked package.
+pub const CODE: &str = "code";
+
+/// How a function or layer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// The package was fetched and verified.
+    Saved,
+    /// A container image, recorded.
+    Image,
+    /// The same as recorded before, and verified again locally.
+    Unchanged,
+    /// Something is missing from the answer; `incomplete` says what.
+    Partial,
+    /// It no longer exists.
+    Gone,
+    /// AWS has no code for it, or could not be reached.
+    Unavailable,
+    /// AWS refused access.
+    Denied,
+    /// It failed for another reason.
+    Failed,
+}
+
+/// The whole of `larder.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// [`SCHEMA_VERSION`] at the time of writing.
+    pub schema_version: u32,
+    /// What wrote it.
+    pub tool: Tool,
+    /// How it ended.
+    pub status: Status,
+    /// What a 200 answer lacked.
+    pub incomplete: Vec<Incomplete>,
+    /// Which function.
+    pub function: FunctionRecord,
+    /// `Zip` or `Image`, as Lambda states it.
+    pub package_type: String,
+    /// The zip; null for an image.
+    pub package: Option<PackageRecord>,
+    /// The unpacked tree; null for an image and with `--no-unpack`.
+    pub unpacked: Option<UnpackedRecord>,
+    /// The image; null for a zip.
+    pub image: Option<ImageRecord>,
+    /// The layers, with `--layers`.
+    pub layers: Vec<LayerRecord>,
+    /// How the answer and the bytes came.
+    pub transfer: TransferRecord,
+    /// Whether `function.json` has null in place of the values of environment variables.
+    #[serde(default)]
+    pub environment_redacted: bool,
+}
+
+/// What wrote the record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tool {
+    /// `larder`.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+}
+
+impl Tool {
+    /// This build of larder.
+    pub fn this() -> Self {
+        Self {
+            name: env!("CARGO_PKG_NAME").to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+}
+
+/// A part of GetFunction's answer that could not be had.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Incomplete {
+    /// The field, as it is called in the answer: `Tags`, `Environment`, `Code`.
+    pub field: String,
+    /// AWS's error code. Its message is sensitive and is not recorded.
+    pub code: String,
+}
+
+/// Which function the record is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FunctionRecord {
+    /// `FunctionArn`, with the qualifier it was asked for by.
+    pub arn: String,
+    /// `FunctionName`.
+    pub name: String,
+    /// `Version`: what the alias or `$LATEST` led to.
+    pub version: String,
+    /// The version or alias that was asked for; null for `$LATEST` unasked.
+    pub qualifier: Option<String>,
+    /// The region.
+    pub region: String,
+    /// The account, 12 digits.
+    pub account: String,
+    /// `RevisionId`.
+    pub revision_id: Option<String>,
+}
+
+/// The zip that was fetched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackageRecord {
+    /// Relative to the record.
+    pub path: String,
+    /// In bytes.
+    pub size: u64,
+    /// In hex, computed.
+    pub sha256: String,
+    /// As Lambda states it.
+    pub code_sha256: String,
+}
+
+/// The tree that the zip was unpacked to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnpackedRecord {
+    /// Relative to the record.
+    pub path: String,
+    /// Regular files.
+    pub files: u64,
+    /// Directories, without the root.
+    pub directories: u64,
+    /// Symbolic links.
+    pub symlinks: u64,
+    /// Bytes in regular files.
+    pub bytes: u64,
+    /// See [`TreeHashes::h1`].
+    pub h1: Option<String>,
+    /// Why there is no `h1`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub h1_reason: Option<String>,
+    /// See [`TreeHashes::tree`].
+    pub tree: String,
+    /// `first` or `last` when a name that stands twice in the archive was taken so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duplicates: Option<String>,
+}
+
+impl UnpackedRecord {
+    /// Sets the content hashes.
+    #[must_use]
+    pub fn with_hashes(mut self, hashes: TreeHashes) -> Self {
+        self.h1 = hashes.h1;
+        self.h1_reason = hashes.h1_reason;
+        self.tree = hashes.tree;
+        self
+    }
+}
+
+/// The image of a function of package type `Image`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageRecord {
+    /// `ImageUri`: as deployed, perhaps by a tag.
+    pub image_uri: Option<String>,
+    /// `ResolvedImageUri`: by digest.
+    pub resolved_image_uri: Option<String>,
+    /// The digest in it, `sha256:<hex>`.
+    pub digest: Option<String>,
+    /// `CodeSha256` as Lambda states it: for an image, the digest's hex.
+    pub code_sha256: Option<String>,
+    /// Where the pulled image lies, relative to the record; null when it was not pulled.
+    pub path: Option<String>,
+}
+
+/// A layer version of the function.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerRecord {
+    /// The layer version's ARN.
+    pub arn: String,
+    /// How it ended.
+    pub status: Status,
+    /// Where it lies, relative to the record.
+    pub path: Option<String>,
+    /// In bytes.
+    pub size: Option<u64>,
+    /// In hex, computed.
+    pub sha256: Option<String>,
+    /// As Lambda states it.
+    pub code_sha256: Option<String>,
+    /// Why it is not saved.
+    pub reason: Option<String>,
+    /// Its unpacked tree, with a path relative to the layer's own.
+    #[serde(default)]
+    pub unpacked: Option<UnpackedRecord>,
+}
+
+/// How the answer and the bytes came.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransferRecord {
+    /// The location with only `versionId` left of its query; null when there was none.
+    pub location: Option<String>,
+    /// AWS's id of the GetFunction call.
+    pub request_id: Option<String>,
+    /// UTC.
+    pub started_at: String,
+    /// UTC.
+    pub finished_at: String,
+    /// Requests made for the bytes.
+    pub attempts: u32,
+    /// How often a broken transfer went on where it had stopped.
+    pub resumed: u32,
+    /// How often a fresh URL was asked for.
+    pub url_refreshes: u32,
+    /// How often the code changed while it was fetched, so that it was fetched anew.
+    #[serde(default)]
+    pub code_changes: u32,
+}
+
+impl Record {
+    /// The record as it is written: pretty JSON with a newline at the end.
+    pub fn to_json(&self) -> Vec<u8> {
+        // These types hold nothing that JSON cannot say, so this does not fail.
+        let mut json = serde_json::to_vec_pretty(self).unwrap_or_default();
+        json.push(b'\n');
+        json
+    }
+
+    /// Reads a record of any version up to [`SCHEMA_VERSION`].
+    ///
+    /// # Errors
+    /// It is no record, or one of a newer version.
+    pub fn from_json(json: &[u8]) -> Result<Self, RecordError> {
+        #[derive(Deserialize)]
+        struct Version {
+            schema_version: u32,
+        }
+        let Version { schema_version } =
+            serde_json::from_slice(json).map_err(RecordError::NotARecord)?;
+        if schema_version > SCHEMA_VERSION {
+            return Err(RecordError::Newer(schema_version));
+        }
+        serde_json::from_slice(json).map_err(RecordError::NotARecord)
+    }
+}
+
+/// Why bytes are not a record.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// Not JSON, or without what a record has.
+    #[error("this is no record of larder")]
+    NotARecord(#[source] serde_json::Error),
+    /// Of a version that this build does not know.
+    #[error("the record has version {0}; this larder reads up to {SCHEMA_VERSION}")]
+    Newer(u32),
+}
+
+impl From<RecordError> for Error {
+    fn from(error: RecordError) -> Self {
+        let newer = matches!(error, RecordError::Newer(_));
+        let message = error.to_string();
+        let out = Self::new(ErrorKind::Usage, message);
+        let out = match error {
+            RecordError::NotARecord(source) => out.because(source),
+            RecordError::Newer(_) => out,
+        };
+        if newer {
+            out.hint("a newer larder wrote it; use that one or a later one")
+        } else {
+            out
+        }
+    }
+}
