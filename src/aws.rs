@@ -3,6 +3,7 @@
 //! The SDK by itself honours neither `HTTPS_PROXY` nor `AWS_CA_BUNDLE`. Both are wired here, once, and the same
 //! settings go to the HTTP client that downloads packages.
 
+mod credentials;
 mod presign;
 
 use std::path::PathBuf;
@@ -164,6 +165,10 @@ impl Session {
             loader = loader.region(Region::new(region.to_owned()));
         }
         let mut config = loader.load().await;
+        if let (Some(profile), None) = (&options.profile, &options.keys) {
+            let provider = credentials::of_profile(&config, profile);
+            config = config.into_builder().credentials_provider(provider).build();
+        }
         let region = config
             .region()
             .map(ToString::to_string)
@@ -179,7 +184,9 @@ impl Session {
                 format!("{region:?} is no region; expected something like eu-west-1"),
             ));
         }
+        tracing::info!("run {run_id}, region {region}");
         if let Some(role) = &options.role_arn {
+            tracing::info!("assuming {role}");
             config = assume_role(config, role, options.external_id.as_deref(), &run_id).await;
         }
         let region_conflict = match (named_region, arn_region) {

@@ -9,6 +9,7 @@ mod destination;
 mod error;
 mod file;
 mod inside;
+mod mark;
 mod remove;
 mod rename;
 mod rig;

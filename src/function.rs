@@ -26,6 +26,8 @@ const MAX_QUALIFIER: usize = 128;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct FunctionRef {
     text: String,
+    /// The text without the qualifier in it.
+    unqualified: String,
     partition: Option<String>,
     region: Option<String>,
     account: Option<String>,
@@ -119,9 +121,15 @@ impl FunctionRef {
         Ok(function)
     }
 
-    /// The text as the user typed it; what is sent as `FunctionName`.
+    /// The text as the user typed it.
     pub fn as_typed(&self) -> &str {
         &self.text
+    }
+
+    /// What the user typed, without a qualifier in it: what is sent as `FunctionName`, with the qualifier beside it.
+    /// To AWS both forms are the same; a name such as `prod` that its alias shares then needs no telling apart.
+    pub fn unqualified(&self) -> &str {
+        &self.unqualified
     }
 
     /// The function's name alone.
@@ -200,8 +208,13 @@ impl FromStr for FunctionRef {
             name,
             region.is_none() && account.is_none() && resource.is_none(),
         )?;
+        let unqualified = match qualifier {
+            Some(qualifier) => &text[..text.len() - qualifier.len() - 1],
+            None => text,
+        };
         Ok(Self {
             text: text.to_owned(),
+            unqualified: unqualified.to_owned(),
             partition: partition.map(ToOwned::to_owned),
             region: region.map(ToOwned::to_owned),
             account: account.map(ToOwned::to_owned),
@@ -547,6 +560,29 @@ mod tests {
             (f.qualifier(), f.directory_name().as_str()),
             (Some("7"), "f-7")
         );
+    }
+
+    #[test]
+    fn the_qualifier_is_split_off_wherever_it_stands() {
+        let arn = "arn:aws:lambda:us-west-2:123456789012:function:prod";
+        for (text, given, unqualified, qualifier) in [
+            ("f", None, "f", None),
+            ("f:prod", None, "f", Some("prod")),
+            ("prod", Some("prod"), "prod", Some("prod")),
+            (arn, Some("prod"), arn, Some("prod")),
+            (&format!("{arn}:prod"), Some("prod"), arn, Some("prod")),
+            (&format!("{arn}:7"), None, arn, Some("7")),
+            (
+                "123456789012:function:f:$LATEST",
+                None,
+                "123456789012:function:f",
+                Some("$LATEST"),
+            ),
+        ] {
+            let function = FunctionRef::new(text, given).unwrap();
+            assert_eq!(function.unqualified(), unqualified, "{text} {given:?}");
+            assert_eq!(function.qualifier(), qualifier, "{text} {given:?}");
+        }
     }
 
     #[test]

@@ -44,8 +44,10 @@ pub struct HttpClient {
 pub struct Get<'a> {
     /// Where to; may hold a signature.
     pub url: &'a Url,
-    /// The first byte asked for; 0 asks for the whole without a `Range` header.
+    /// The first byte asked for.
     pub from: u64,
+    /// The byte before which to end; None is the object's end. From byte 0 to the end no `Range` header is sent.
+    pub until: Option<u64>,
     /// `If-Match`, with the quotes.
     pub if_match: Option<&'a str>,
 }
@@ -152,8 +154,10 @@ impl HttpClient {
                 header::ACCEPT_ENCODING,
                 HeaderValue::from_static("identity"),
             );
-            if get.from > 0 {
-                request = request.header(header::RANGE, format!("bytes={}-", get.from));
+            if get.from > 0 || get.until.is_some() {
+                let last = get.until.map(|end| end.saturating_sub(1).to_string());
+                let range = format!("bytes={}-{}", get.from, last.unwrap_or_default());
+                request = request.header(header::RANGE, range);
             }
             if let Some(etag) = get.if_match {
                 request = request.header(header::IF_MATCH, etag);

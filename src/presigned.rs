@@ -97,9 +97,10 @@ impl PresignedUrl {
         &self.url
     }
 
-    /// The same object at another S3 endpoint, path-style: for emulators, whose locations name AWS's hosts and are not
-    /// signed. None for a signed URL, whose host is part of what is signed, and for a host that is not S3's.
-    pub(crate) fn at_endpoint(&self, endpoint: &Url) -> Option<Self> {
+    /// Where to ask for an S3 object whose URL nobody signed, as emulators state it: path-style at `endpoint` when there
+    /// is one, else where the URL says. None for a signed URL, whose host is part of what is signed, and for a host that
+    /// is not S3's.
+    pub(crate) fn unsigned_object(&self, endpoint: Option<&Url>) -> Option<Url> {
         if self.is_signed() {
             return None;
         }
@@ -112,14 +113,14 @@ impl PresignedUrl {
         if !matches!(host.as_bytes().get(at + 3), None | Some(b'.' | b'-')) {
             return None;
         }
+        let Some(endpoint) = endpoint else {
+            return Some(self.url.clone());
+        };
         let mut url = endpoint.clone();
         let base = endpoint.path().trim_end_matches('/');
         url.set_path(&format!("{base}/{}{}", &host[..at], self.url.path()));
         url.set_query(self.url.query());
-        Some(Self {
-            url,
-            ..self.clone()
-        })
+        Some(url)
     }
 
     /// Whether the query signs the URL's host, so that it works there only.
@@ -262,8 +263,8 @@ mod tests {
     fn only_an_unsigned_s3_location_moves_to_another_endpoint() {
         let endpoint = Url::parse("http://127.0.0.1:5000/").unwrap();
         let moved = |text: &str| {
-            let url = PresignedUrl::parse(text).unwrap().at_endpoint(&endpoint);
-            url.map(|u| u.secret_url().as_str().to_owned())
+            let url = PresignedUrl::parse(text).unwrap();
+            url.unsigned_object(Some(&endpoint)).map(String::from)
         };
         for host in [
             "s3.eu-west-1",
@@ -275,6 +276,12 @@ mod tests {
             let want = "http://127.0.0.1:5000/a.bucket/some/key%20x?versionId=1";
             assert_eq!(moved(&text).as_deref(), Some(want), "{host}");
         }
+        let plain = "https://b.s3.eu-west-1.amazonaws.com/k";
+        let url = PresignedUrl::parse(plain).unwrap();
+        assert_eq!(
+            url.unsigned_object(None).map(String::from).as_deref(),
+            Some(plain)
+        );
         assert_eq!(moved(SECRET), None);
         for text in [
             "https://example.com/k",

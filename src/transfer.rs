@@ -5,37 +5,54 @@
 //! on. What to try again, and when, is decided by [`retry`], which does no I/O.
 //!
 //! ```text
-//! Target { url, claim } -> open(from, If-Match) -> judge the answer -> spool + hash -> verify -> Verified
-//!        ^                                                  |                            |
-//!        +---- Renew: ask again; same package? -------------+---- ended, gone, other ----+
+//! Target { url, claim } -> pull(range, If-Match) -> judge the answer -> spool + hash -> verify -> Verified
+//!        ^                                                  |                             |
+//!        +---- Renew: ask again; same package? -------------+---- ended, gone, other -----+
 //! ```
+//!
+//! A package of [`LARGE`] bytes or more begins with a part of [`PROBE`] bytes. If that came more slowly than [`FAST`], the
+//! connection is taken for the bottleneck, and the rest comes over [`CONNECTIONS`] connections in parts of [`PART`] bytes.
 
 pub mod retry;
 
 mod answer;
+mod parts;
+mod pull;
+mod recover;
 mod spool;
 mod throughput;
 
+use std::collections::VecDeque;
 use std::fs::File;
-use std::time::{Duration, Instant};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use futures_util::future::join_all;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, Reporter};
-use crate::http::{Get, HttpClient, HttpError};
-use crate::package::{Claim, Mismatch, Verified};
+use crate::http::HttpClient;
+use crate::package::{Claim, Verified};
 use crate::presigned::PresignedUrl;
 
-use answer::{Judged, judge};
-use retry::{Decision, Failure, RetryPolicy};
+use pull::{Progress, Pull};
+use retry::RetryPolicy;
 use spool::Spool;
-use throughput::Throughput;
 
 /// How long one package may take, retries and all.
 const PACKAGE_BUDGET: Duration = Duration::from_secs(60 * 60);
 /// How often the code may change under one's hands before larder gives up.
 const MAX_CHANGES: u32 = 5;
-/// How much of an error's body is read, in bytes.
-const ERROR_BODY: usize = 16 * 1024;
+/// From which size on a package may come over several connections, in bytes.
+const LARGE: u64 = 24 << 20;
+/// The part that shows how fast one connection is, in bytes.
+const PROBE: u64 = 8 << 20;
+/// The part that one connection brings at a time, in bytes.
+const PART: u64 = 8 << 20;
+/// At which speed one connection is enough, in bytes a second. S3 gives some 50 to 90 MB/s to each.
+const FAST: f64 = 120e6;
+/// The most connections for one package.
+const CONNECTIONS: usize = 4;
 
 /// One package to fetch: where it is, and what was stated about it in the same answer.
 #[derive(Debug, Clone)]
@@ -126,34 +143,43 @@ pub async fn download(
         context,
         subject,
         target,
-        fresh: true,
-        etag: None,
+        progress: Progress::default(),
         furthest: 0,
         attempt: 1,
         gone: false,
+        whole_only: false,
         refuted: None,
-        deadline: Instant::now() + PACKAGE_BUDGET,
-        stats: Stats::default(),
+        deadline: tokio::time::Instant::now() + PACKAGE_BUDGET,
+        url_refreshes: 0,
+        code_changes: 0,
     };
     let mut spool = Spool::start(spool);
     loop {
-        match transfer.attempt(&mut spool).await {
-            Ok(()) => {
-                let (received, next) = spool.finish().await?;
-                transfer.context.reporter.report(&Event::Verifying {
-                    size: received.size(),
-                });
-                match received.verify(&transfer.target.claim) {
-                    Ok(verified) => {
-                        let sha256 = verified.sha256();
-                        context.reporter.report(&Event::Verified { sha256 });
-                        return Ok((verified, transfer.stats));
-                    }
-                    Err(mismatch) => transfer.refuted(&mismatch, renew).await?,
+        if transfer.missing().is_empty() {
+            let (received, spent) = spool.finish().await?;
+            context.reporter.report(&Event::Verifying {
+                size: received.size(),
+            });
+            match received.verify(&transfer.target.claim) {
+                Ok(verified) => {
+                    let sha256 = verified.sha256();
+                    context.reporter.report(&Event::Verified { sha256 });
+                    return Ok((verified, transfer.stats()));
                 }
-                spool = next.restart()?;
-                transfer.from_the_start();
+                Err(mismatch) => transfer.refuted(mismatch.to_string(), renew).await?,
             }
+            spool = spent.restart()?;
+            transfer.progress.forget();
+        }
+        let deadline = transfer.deadline;
+        let round = tokio::time::timeout_at(deadline, transfer.round(&spool)).await;
+        let Ok(outcome) = round else {
+            return Err(transfer.budget_spent());
+        };
+        transfer.note_progress();
+        match outcome {
+            Ok(()) => {}
+            Err(Broken::SpoolEnded) => return Err(spool.failure().await.about(subject)),
             Err(broken) => transfer.recover(broken, &mut spool, renew).await?,
         }
     }
@@ -164,10 +190,8 @@ struct Transfer<'a> {
     context: Context<'a>,
     subject: &'a str,
     target: Target,
-    /// The URL was obtained just now, so it is tried whatever the clocks say.
-    fresh: bool,
-    /// The object's ETag, for `If-Match` on a resume.
-    etag: Option<String>,
+    /// What has come, and how.
+    progress: Progress,
     /// The largest count of bytes ever reached for this package. What was fetched once and dropped is no progress
     /// when it comes again, so that the attempts end.
     furthest: u64,
@@ -175,10 +199,13 @@ struct Transfer<'a> {
     attempt: u32,
     /// The object was not found, and a fresh URL is being tried.
     gone: bool,
+    /// The server ignores ranges: parts are no use.
+    whole_only: bool,
     /// Whole bytes came once that were not the package: what they were.
     refuted: Option<String>,
-    deadline: Instant,
-    stats: Stats,
+    deadline: tokio::time::Instant,
+    url_refreshes: u32,
+    code_changes: u32,
 }
 
 /// Why an attempt ended early.
@@ -199,265 +226,94 @@ pub(crate) enum Broken {
     ObjectChanged,
     /// A success that is something else than the package.
     NotThePackage { what: String },
+    /// The whole came where a part was asked for, beside others.
+    RangeIgnored,
+    /// The spool's writer ended: the disk is full, for example.
+    SpoolEnded,
     /// Nothing more to try.
     Final(Error),
 }
 
 impl Transfer<'_> {
-    /// One request, and its body into the spool.
-    async fn attempt(&mut self, spool: &mut Spool) -> Result<(), Broken> {
-        if !self.fresh && self.target.url.about_to_end() {
-            return Err(Broken::Expired {
-                code: "about to end".to_owned(),
-            });
-        }
-        self.fresh = false;
-        let from = spool.len();
-        let size = self.target.size();
-        if from > 0 && from == size {
-            return Ok(());
-        }
-        self.stats.attempts += 1;
-        tracing::debug!("GET {} from byte {from}", self.target.url);
-        let get = Get {
-            url: self.target.url.secret_url(),
-            from,
-            if_match: self.etag.as_deref().filter(|_| from > 0),
-        };
-        let mut response = self
-            .context
-            .http
-            .get(get)
-            .await
-            .map_err(|e| self.http_failure(e))?;
-        match judge(&mut response, from, size, self.target.signer).await {
-            Judged::Whole if from > 0 => {
-                tracing::info!("the server ignores the range; starting again from the first byte");
-                spool.reset().await.map_err(Broken::Final)?;
-            }
-            Judged::Whole => {}
-            Judged::Rest => self.stats.resumed += 1,
-            Judged::Broken(broken) => return Err(broken),
-        }
-        if let Some(etag) = response.header("etag")
-            && !etag.starts_with("W/")
-        {
-            self.etag = Some(etag.to_owned());
-        }
+    fn missing(&self) -> Vec<std::ops::Range<u64>> {
+        self.progress.missing(self.target.size())
+    }
 
-        let mut throughput = Throughput::new(self.context.patience, Instant::now());
-        loop {
-            let chunk = match response.chunk().await {
-                Ok(Some(chunk)) => chunk,
-                Ok(None) => break,
-                Err(e) => return Err(self.http_failure(e)),
+    fn pull<'b>(&'b self, spool: &'b Spool) -> Pull<'b> {
+        Pull {
+            context: self.context,
+            target: &self.target,
+            progress: &self.progress,
+            spool,
+        }
+    }
+
+    /// One step towards the whole: the first part, or the next gap, or all gaps over several connections.
+    async fn round(&self, spool: &Spool) -> Result<(), Broken> {
+        let (size, missing) = (self.target.size(), self.missing());
+        let pull = self.pull(spool);
+        if self.whole_only || size < LARGE {
+            // An empty package has nothing to pull, and is whole already.
+            return match missing.first() {
+                Some(gap) => pull.alone(gap.clone()).await,
+                None => Ok(()),
             };
-            self.stats.bytes += chunk.len() as u64;
-            if spool.len() + chunk.len() as u64 > size {
-                return Err(Broken::NotThePackage {
-                    what: format!("more than {size} bytes"),
-                });
-            }
-            let count = chunk.len() as u64;
-            spool.write(chunk).await.map_err(Broken::Final)?;
-            if spool.len() > self.furthest {
-                self.furthest = spool.len();
-                self.attempt = 1;
-            }
-            self.context
-                .reporter
-                .report(&Event::Downloaded { bytes: spool.len() });
-            if throughput.stalled(count, Instant::now()) {
-                return Err(self.transient(
-                    "nearly nothing came for a while".to_owned(),
-                    Error::new(ErrorKind::Timeout, "the download stalled"),
-                ));
-            }
         }
-        if spool.len() < size {
-            // Without a Content-Length an early end looks like a whole body; with one, the client saw the break.
-            return Err(Broken::NotThePackage {
-                what: format!("{} bytes", spool.len()),
-            });
+        match (self.progress.speed(), missing.first()) {
+            (Some(speed), _) if speed < FAST => self.parallel(&pull, &missing).await,
+            (None, Some(gap)) => pull.alone(gap.start..gap.end.min(gap.start + PROBE)).await,
+            (Some(_), Some(gap)) => pull.alone(gap.clone()).await,
+            (_, None) => Ok(()),
         }
-        Ok(())
     }
 
-    /// Decides what an attempt that ended early means, and prepares the next one.
-    async fn recover(
-        &mut self,
-        broken: Broken,
-        spool: &mut Spool,
-        renew: &mut impl Renew,
-    ) -> Result<()> {
-        if Instant::now() >= self.deadline {
-            return Err(self.budget_spent());
-        }
-        match broken {
-            Broken::Final(error) => Err(error.about(self.subject)),
-            Broken::Transient { reason, error } => {
-                self.wait(Failure::Transient, &reason, *error).await
-            }
-            Broken::Throttled { retry_after, error } => {
-                let failure = Failure::Throttled { retry_after };
-                self.wait(failure, "the server asks to slow down", *error)
-                    .await
-            }
-            Broken::Expired { code } => {
-                // A URL that merely grew old costs no attempt; one refused while it should be good does.
-                if code != "about to end" {
-                    let error = Error::new(
-                        ErrorKind::UrlExpired,
-                        format!("the presigned URL is refused as ended ({code}), and so was each one that replaced it"),
-                    )
-                    .hint("is a clock wrong, here or at a proxy? Lambda's URLs are good for 10 minutes");
-                    self.wait(Failure::Transient, "the URL has ended", error)
-                        .await?;
+    /// All that is missing, over several connections. When one breaks, the others end their part and no new one begins.
+    async fn parallel(
+        &self,
+        pull: &Pull<'_>,
+        missing: &[std::ops::Range<u64>],
+    ) -> Result<(), Broken> {
+        let parts: VecDeque<_> = parts::split(missing, PART).into();
+        let workers = CONNECTIONS.min(parts.len());
+        let parts = Mutex::new(parts);
+        let next = || lock(&parts).pop_front();
+        let worker = async || {
+            while let Some(part) = next() {
+                if let Err(broken) = pull.beside(part).await {
+                    lock(&parts).clear();
+                    return Err(broken);
                 }
-                self.look_again(spool, renew).await
             }
-            Broken::Gone { code } => {
-                if self.gone {
-                    return Err(Error::new(
-                        ErrorKind::NotFound,
-                        format!("the package is not where Lambda says ({code})"),
-                    )
-                    .about(self.subject)
-                    .because(format!("asked for {}", self.target.url)));
+            Ok(())
+        };
+        let mut first = Ok(());
+        for outcome in join_all((0..workers).map(|_| worker())).await {
+            // What cannot be mended counts most; else whichever broke first in the list.
+            match (&first, &outcome) {
+                (Ok(()), _) | (Err(_), Err(Broken::Final(_) | Broken::SpoolEnded)) => {
+                    first = outcome
                 }
-                self.look_again(spool, renew).await?;
-                self.gone = true;
-                self.restart(spool).await
+                _ => {}
             }
-            Broken::ObjectChanged => {
-                let error = Error::new(ErrorKind::Transfer, "the object changes with each request");
-                self.wait(Failure::Transient, "the object changed", error)
-                    .await?;
-                self.look_again(spool, renew).await?;
-                self.restart(spool).await
-            }
-            Broken::NotThePackage { what } => {
-                let text = format!(
-                    "the server sent {what} where Lambda states {} bytes",
-                    self.target.size()
-                );
-                self.refuted_by(text, renew).await?;
-                self.restart(spool).await
-            }
+        }
+        first
+    }
+
+    /// New bytes start the count of attempts anew.
+    fn note_progress(&mut self) {
+        let count = self.progress.count();
+        if count > self.furthest {
+            self.furthest = count;
+            self.attempt = 1;
         }
     }
 
-    /// Waits before the next attempt, or gives up with `error`.
-    async fn wait(&mut self, failure: Failure, reason: &str, error: Error) -> Result<()> {
-        match self
-            .context
-            .retry
-            .decide(failure, self.attempt, fastrand::f64())
-        {
-            Decision::Stop => Err(error.about(self.subject)),
-            Decision::Again(wait) => {
-                self.context.reporter.report(&Event::Retrying {
-                    what: "the download",
-                    attempt: self.attempt,
-                    max_attempts: self.context.retry.max_attempts(),
-                    wait,
-                    reason,
-                });
-                self.attempt += 1;
-                tokio::time::sleep(wait).await;
-                Ok(())
-            }
+    fn stats(&self) -> Stats {
+        Stats {
+            url_refreshes: self.url_refreshes,
+            code_changes: self.code_changes,
+            ..self.progress.stats()
         }
-    }
-
-    /// Whole bytes came that are not the package.
-    async fn refuted(&mut self, mismatch: &Mismatch, renew: &mut impl Renew) -> Result<()> {
-        let text = mismatch.to_string();
-        self.refuted_by(text, renew).await
-    }
-
-    /// Looks again: either the package changed meanwhile, or one clean second download must rule out a fault on the
-    /// way. A second refutation of the same package is final.
-    async fn refuted_by(&mut self, text: String, renew: &mut impl Renew) -> Result<()> {
-        if !self.renew(renew).await? {
-            if let Some(first) = self.refuted.take() {
-                let mut error = Error::new(ErrorKind::Mismatch, text.clone())
-                    .about(self.subject)
-                    .hint(
-                        "nothing was kept or unpacked: what is served is not the deployed package",
-                    );
-                if first == text {
-                    error = error.because("a second, clean download brought the same");
-                } else {
-                    error = error.because(format!(
-                        "of two clean downloads, the first differed too: {first}"
-                    ));
-                }
-                return Err(error);
-            }
-            self.warn(&text, "fetching once more to rule out a fault on the way");
-            self.refuted = Some(text);
-        }
-        Ok(())
-    }
-
-    /// Asks for a fresh URL; what came stays only if the package is still the same.
-    async fn look_again(&mut self, spool: &mut Spool, renew: &mut impl Renew) -> Result<()> {
-        if self.renew(renew).await? {
-            self.restart(spool).await?;
-        }
-        Ok(())
-    }
-
-    /// Asks for a fresh URL, and says whether the package changed.
-    async fn renew(&mut self, renew: &mut impl Renew) -> Result<bool> {
-        let target = renew.renew().await?;
-        self.stats.url_refreshes += 1;
-        self.fresh = true;
-        let changed = !target.same_package(&self.target);
-        if changed {
-            self.stats.code_changes += 1;
-            if self.stats.code_changes > MAX_CHANGES {
-                return Err(Error::new(
-                    ErrorKind::Unsettled,
-                    format!("the code changed {MAX_CHANGES} times while it was fetched"),
-                )
-                .about(self.subject)
-                .hint("something deploys again and again; try when it is done"));
-            }
-            self.warn(
-                "the code changed while it was fetched",
-                "what had come is dropped; fetching the new package",
-            );
-            self.refuted = None;
-            self.gone = false;
-            self.furthest = 0;
-            let size = target.size();
-            self.context.reporter.report(&Event::DownloadStarted {
-                subject: self.subject,
-                size,
-            });
-        }
-        self.target = target;
-        Ok(changed)
-    }
-
-    async fn restart(&mut self, spool: &mut Spool) -> Result<()> {
-        spool.reset().await?;
-        self.from_the_start();
-        Ok(())
-    }
-
-    fn from_the_start(&mut self) {
-        self.etag = None;
-    }
-
-    fn warn(&self, message: &str, hint: &str) {
-        self.context.reporter.report(&Event::Warning {
-            subject: self.subject,
-            message,
-            hint: Some(hint),
-        });
     }
 
     fn budget_spent(&self) -> Error {
@@ -470,48 +326,11 @@ impl Transfer<'_> {
         )
         .about(self.subject)
     }
+}
 
-    fn transient(&self, reason: String, error: Error) -> Broken {
-        Broken::Transient {
-            reason,
-            error: Box::new(error.about(self.subject)),
-        }
-    }
-
-    fn http_failure(&self, e: HttpError) -> Broken {
-        let reason = e.to_string();
-        let (kind, message, hint) = match &e {
-            HttpError::Connect { host, .. } => (
-                ErrorKind::Network,
-                "the package's server cannot be reached",
-                format!(
-                    "check the network, HTTPS_PROXY and AWS_CA_BUNDLE, and whether {host} may be reached from here"
-                ),
-            ),
-            HttpError::Timeout { .. } => (
-                ErrorKind::Timeout,
-                "the download brought nothing in time",
-                "a slow link may need a longer --read-timeout".to_owned(),
-            ),
-            HttpError::Broken { .. } => (
-                ErrorKind::Transfer,
-                "the download broke off",
-                "what came is not kept; running again starts anew".to_owned(),
-            ),
-            HttpError::Redirect { .. } => {
-                return Broken::Final(
-                    Error::new(ErrorKind::Transfer, "the download was redirected astray")
-                        .because(e),
-                );
-            }
-        };
-        let permanent = matches!(&e, HttpError::Connect { source, .. }
-            if source.to_string().to_ascii_lowercase().contains("certificate"));
-        let error = Error::new(kind, message).hint(hint).because(e);
-        if permanent {
-            Broken::Final(error)
-        } else {
-            self.transient(reason, error)
-        }
-    }
+/// Nothing panics while such a lock is held, and what it guards is sound at each moment anyway.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -1,7 +1,8 @@
 //! A presigned GET of an object in the caller's reach, for packages that Lambda keeps no copy of.
 //!
 //! With `S3ObjectStorageMode=REFERENCE` the customer's object is the only copy. It is asked for with the caller's own
-//! credentials, and otherwise fetched like any package: same time-outs, same resume, same verification.
+//! credentials, and otherwise fetched like any package: same time-outs, same resume, same verification. So is a location
+//! that an emulator states without a signature.
 
 use std::time::{Duration, SystemTime};
 
@@ -28,23 +29,45 @@ impl Session {
     /// # Errors
     /// There are no credentials, or the object's name makes no URL.
     pub(crate) async fn presign(&self, object: &S3ObjectRef) -> Result<PresignedUrl> {
-        let subject = || format!("s3://{}/{}", object.bucket, object.key);
-        let provider = self.config().credentials_provider().ok_or_else(|| {
-            Error::new(ErrorKind::NoCredentials, "no AWS credentials were found").about(subject())
-        })?;
-        let credentials = provider.provide_credentials().await.map_err(|e| {
-            Error::new(ErrorKind::NoCredentials, "no AWS credentials could be had")
-                .about(subject())
-                .because(e)
-        })?;
+        let subject = format!("s3://{}/{}", object.bucket, object.key);
         let url = object_url(object, self.region(), self.s3_endpoint());
+        self.presigned(url, subject).await
+    }
+
+    /// The same for a location that Lambda stated without a signature, as emulators do; None for any other.
+    ///
+    /// # Errors
+    /// There are no credentials.
+    pub(crate) async fn presign_unsigned(
+        &self,
+        location: &PresignedUrl,
+    ) -> Result<Option<PresignedUrl>> {
+        match location.unsigned_object(self.s3_endpoint()) {
+            Some(url) => {
+                tracing::info!("{location} is not signed; asking with the caller's credentials");
+                Ok(Some(self.presigned(Ok(url), location.redacted()).await?))
+            }
+            None => Ok(None),
+        }
+    }
+
+    async fn presigned(&self, url: Result<Url, BoxError>, subject: String) -> Result<PresignedUrl> {
+        let none = |text| Error::new(ErrorKind::NoCredentials, text).about(&*subject);
+        let provider = self
+            .config()
+            .credentials_provider()
+            .ok_or_else(|| none("no AWS credentials were found"))?;
+        let credentials = provider
+            .provide_credentials()
+            .await
+            .map_err(|e| none("no AWS credentials could be had").because(e))?;
         let signed = url
             .and_then(|url| signed(url, credentials, self.region(), SystemTime::now(), LIFETIME));
         signed
             .and_then(|url| PresignedUrl::parse(url.as_str()).map_err(Into::into))
             .map_err(|e: BoxError| {
                 Error::new(ErrorKind::Bug, "the URL of the object cannot be made")
-                    .about(subject())
+                    .about(&*subject)
                     .because(e)
             })
     }

@@ -384,10 +384,6 @@ mod tests {
                     id.replace('_', "-"),
                     "{at}: the field is named otherwise"
                 );
-                assert!(
-                    arg.get_env().is_none(),
-                    "{at}: the SDK reads the environment"
-                );
                 if arg.get_action().takes_values() {
                     for value in arg.get_value_names().unwrap_or_default() {
                         assert_eq!(value.to_uppercase(), value.as_str(), "{at}: value name");

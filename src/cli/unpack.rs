@@ -59,7 +59,9 @@ pub struct UnpackArgs {
     #[arg(long, value_name = "DIGEST", value_parser = args::digest)]
     pub sha256: Option<Sha256Digest>,
 
-    /// Replace DEST
+    /// Replace DEST, if larder made it
+    ///
+    /// A tree that larder unpacked is known by an extended attribute of its root, where the file system keeps such.
     #[arg(long)]
     pub force: bool,
 

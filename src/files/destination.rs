@@ -12,7 +12,7 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::error::{FilesError, Occupant};
-use super::wrapper;
+use super::{mark, wrapper};
 
 /// The record's name: a directory that holds a regular file of this name was made by larder, and is whole.
 pub const RECORD: &str = "larder.json";
@@ -129,7 +129,7 @@ impl Destination {
                     Found::Other(Occupant::InUse)
                 } else if children.is_empty() {
                     Found::Empty
-                } else if is_record_at(&dir, OsStr::new(".")) {
+                } else if is_ours_at(&dir, OsStr::new(".")) {
                     Found::Record
                 } else {
                     Found::Other(Occupant::Directory)
@@ -196,8 +196,13 @@ fn is_mount_root(_: &OwnedFd) -> bool {
     false
 }
 
+/// Whether a directory is one that larder made: it holds a record, or is marked as an unpacked tree.
+pub(super) fn is_ours_at(parent: &OwnedFd, name: &OsStr) -> bool {
+    is_record_at(parent, name) || open_directory_at(parent, name).is_ok_and(mark::is_set)
+}
+
 /// Whether `name` in `parent` is a directory that holds a record.
-pub(super) fn is_record_at(parent: &OwnedFd, name: &OsStr) -> bool {
+fn is_record_at(parent: &OwnedFd, name: &OsStr) -> bool {
     open_directory_at(parent, name).is_ok_and(|dir| {
         rustix::fs::statat(&dir, RECORD, AtFlags::SYMLINK_NOFOLLOW)
             .is_ok_and(|s| FileType::from_raw_mode(s.st_mode) == FileType::RegularFile)

@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Occupant {
-    /// A directory with a `larder.json`: what an earlier fetch left.
+    /// A directory with a `larder.json`, or one that `larder unpack` marked: what an earlier run left.
     Record,
     /// A directory that holds something, but no `larder.json`.
     Directory,
@@ -30,7 +30,7 @@ pub enum Occupant {
 impl Occupant {
     fn words(self) -> &'static str {
         match self {
-            Self::Record => "is what an earlier fetch left",
+            Self::Record => "is what an earlier run of larder left",
             Self::Directory => "is a directory that is not empty",
             Self::File => "is a file",
             Self::Symlink => "is a symbolic link that leads to no directory",
@@ -44,7 +44,7 @@ impl Occupant {
         match self {
             Self::Record => "choose another destination, or pass --force to replace it",
             Self::Directory => {
-                "choose another destination; --force replaces only a directory that holds a larder.json"
+                "choose another destination; --force replaces only what larder made: a directory that holds a larder.json, or a tree that it unpacked"
             }
             Self::File | Self::Symlink | Self::Special | Self::Root => {
                 "choose another destination; --force replaces only what larder made"

@@ -9,13 +9,13 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::destination::{Destination, Found, is_record_at, open_directory_at};
+use super::destination::{Destination, Found, is_ours_at, open_directory_at};
 use super::error::{FilesError, Occupant};
-use super::inside;
 use super::rename::exchange;
 use super::rig::{Checkpoint, Rig};
 use super::sync::{sync_directory, sync_tree};
 use super::wrapper::{Claim, NEW, OLD, SCRATCH, Wrapper, prefix_beside, prefix_inside};
+use super::{inside, mark};
 
 /// How a destination is published.
 #[derive(Debug, Clone, Copy)]
@@ -206,6 +206,11 @@ impl Staging {
         created().map_err(|e| FilesError::io("create the directory", self.path.join(name), e))
     }
 
+    /// Marks what is in here as an unpacked tree, which has no record of its own: a later `--force` may replace it.
+    pub fn mark_unpacked(&self) {
+        mark::set(&self.new);
+    }
+
     /// Gives the staging its destination's name: whole, or not at all.
     ///
     /// An error after that moment (the parent cannot be synced) leaves the new destination in place; it may
@@ -271,7 +276,7 @@ impl Staging {
         };
         if swap().map_err(failed)? {
             // Somebody may have put another directory there since it was looked at. It goes back.
-            if !is_record_at(wrapper, OsStr::new(NEW)) {
+            if !is_ours_at(wrapper, OsStr::new(NEW)) {
                 swap().map_err(failed)?;
                 return Err(dest.occupied(Occupant::Directory));
             }
@@ -280,7 +285,7 @@ impl Staging {
         rustix::fs::renameat(&dest.parent, &dest.name, wrapper, OLD).map_err(failed)?;
         // Any failure from here on puts the old one back, now or in the next run.
         self.checkpoint(Checkpoint::BetweenRenames)?;
-        if !is_record_at(wrapper, OsStr::new(OLD)) {
+        if !is_ours_at(wrapper, OsStr::new(OLD)) {
             return Err(dest.occupied(Occupant::Directory));
         }
         rustix::fs::renameat(wrapper, NEW, &dest.parent, &dest.name).map_err(failed)

@@ -114,6 +114,12 @@ impl Lambda {
                     match Answer::parse(&captured.body) {
                         Ok(answer) => {
                             self.pacer.succeeded();
+                            tracing::info!(
+                                "{} of {}: answered, request {}",
+                                call.operation,
+                                call.subject,
+                                captured.request_id.as_deref().unwrap_or("unknown")
+                            );
                             return Ok(Called {
                                 answer,
                                 request_id: captured.request_id,
@@ -125,17 +131,17 @@ impl Lambda {
                 (Ok(_), _) => CallFailure::no_answer("it has no body".to_owned()),
                 (Err(e), _) => CallFailure::from_sdk(&e),
             };
-            tracing::debug!(
-                "{} of {}: attempt {attempt} failed: {}",
-                call.operation,
-                call.subject,
-                failure.reason()
-            );
             if matches!(failure.retry, Failure::Throttled { .. }) {
                 self.pacer.throttled();
             }
             match self.retry.decide(failure.retry, attempt, fastrand::f64()) {
                 Decision::Again(wait) => {
+                    tracing::info!(
+                        "{} of {}: attempt {attempt} failed ({}); again in {wait:.1?}",
+                        call.operation,
+                        call.subject,
+                        failure.reason()
+                    );
                     self.reporter.report(&Event::Retrying {
                         what: call.operation,
                         attempt,

@@ -51,15 +51,10 @@ impl Lambda {
         };
         let called = self
             .call(call, Budget::GetFunction, |capture| {
-                // What the user typed goes out as it is; the qualifier beside it only where it is not in it.
-                let typed = function.as_typed();
-                let qualifier = function
-                    .qualifier()
-                    .filter(|q| !typed.ends_with(&format!(":{q}")));
                 self.client
                     .get_function()
-                    .function_name(typed)
-                    .set_qualifier(qualifier.map(ToOwned::to_owned))
+                    .function_name(function.unqualified())
+                    .set_qualifier(function.qualifier().map(ToOwned::to_owned))
                     .customize()
                     .interceptor(capture)
                     .send()

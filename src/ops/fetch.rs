@@ -134,6 +134,7 @@ pub async fn fetch(
     let place = dest.clone();
     let staging = Arc::new(blocking(move || Ok(Staging::create(&place, publish)?)).await?);
 
+    tracing::debug!("everything is made in {}", staging.path().display());
     let job = Job {
         session,
         lambda: Lambda::new(session, Arc::clone(&reporter)),

@@ -87,6 +87,7 @@ pub fn unpack(
     };
     let unpacked = unpack::run(&verified, &plan, staging.dir().as_fd(), &run)
         .map_err(|e| refused(e, &subject))?;
+    staging.mark_unpacked();
     reporter.report(&Event::Publishing);
     staging.publish()?;
     Ok(UnpackedPackage {

@@ -1,29 +1,38 @@
 //! What an answer to a GET of a package means. The body tells more than the status: S3 says 403 for a URL that
 //! ended, for a denial, and for a request that a proxy rewrote.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
 use crate::http::Response;
 
 use super::retry::parse_retry_after;
-use super::{Broken, ERROR_BODY, Signer};
+use super::{Broken, Signer};
+
+/// How much of an error's body is read, in bytes.
+const ERROR_BODY: usize = 16 * 1024;
 
 /// What an answer is.
 pub(super) enum Judged {
     /// The package from its first byte.
     Whole,
-    /// The package from the byte that was asked for.
-    Rest,
+    /// The part that was asked for.
+    Part,
     /// Something else.
     Broken(Broken),
 }
 
-/// Judges the answer to a request for the bytes from `from` on, of a package of `size` bytes.
-pub(super) async fn judge(response: &mut Response, from: u64, size: u64, signer: Signer) -> Judged {
+/// Judges the answer to a request for `range`, or for the whole of a package of `size` bytes.
+pub(super) async fn judge(
+    response: &mut Response,
+    range: Option<&Range<u64>>,
+    size: u64,
+    signer: Signer,
+) -> Judged {
     match response.status() {
         200 => whole(response, size),
-        206 => rest(response, from, size),
+        206 => part(response, range, size),
         status => {
             let retry_after = response.header("retry-after").and_then(parse_retry_after);
             let body = response.text(ERROR_BODY).await;
@@ -51,18 +60,20 @@ fn whole(response: &Response, size: u64) -> Judged {
     }
 }
 
-fn rest(response: &Response, from: u64, size: u64) -> Judged {
-    let range = response
+fn part(response: &Response, range: Option<&Range<u64>>, size: u64) -> Judged {
+    let sent = response
         .header("content-range")
         .and_then(parse_content_range);
-    let right = |(start, end, total): (u64, u64, Option<u64>)| {
-        start == from && end + 1 == size && total.is_none_or(|total| total == size)
+    let length = response.content_length();
+    let right = |asked: &Range<u64>| {
+        sent.is_some_and(|(first, last, total)| {
+            first == asked.start
+                && last.checked_add(1) == Some(asked.end)
+                && total.is_none_or(|total| total == size)
+        }) && length.is_none_or(|length| length == asked.end - asked.start)
     };
-    let length_right = response
-        .content_length()
-        .is_none_or(|length| length == size - from);
-    if from > 0 && range.is_some_and(right) && length_right {
-        Judged::Rest
+    if range.is_some_and(right) {
+        Judged::Part
     } else {
         // Not the bytes that were asked for: nothing of it is used, and the next request asks for the whole.
         Judged::Broken(Broken::ObjectChanged)

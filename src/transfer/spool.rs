@@ -1,26 +1,28 @@
-//! The spool: a file that bytes are appended to, hashed on the way by a thread of its own.
+//! The spool: a file that bytes are written to where they belong, hashed in order by a thread of its own.
 //!
-//! Hashing and writing take place beside the network's work, in order, behind a short queue: so memory stays flat, and
-//! the digest is there when the last byte is.
+//! Hashing and writing take place beside the network's work, behind a short queue: so memory stays flat, and the digest
+//! is there when the last byte is. Bytes that come ahead of a gap are hashed, read back from the file, when it closes.
 
 use std::fs::File;
-use std::io::{Seek as _, Write as _};
+use std::os::unix::fs::FileExt as _;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use super::parts::Have;
 use crate::digest::Hasher;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::files;
 use crate::package::Received;
 
 /// Pieces that may wait for the disk. A piece is one read of the HTTP client, some 400 KiB at the most.
 const QUEUE: usize = 8;
+/// How much is read back at a time.
+const BLOCK: usize = 256 * 1024;
 
 /// An open spool.
 pub(super) struct Spool {
-    len: u64,
     queue: mpsc::Sender<Work>,
     writer: JoinHandle<Result<File>>,
 }
@@ -28,8 +30,12 @@ pub(super) struct Spool {
 /// A spool whose bytes were handed out; it can only begin anew.
 pub(super) struct Spent(File);
 
+/// The writer ended before it was told to; [`Spool::failure`] says why.
+#[derive(Debug)]
+pub(super) struct WriterEnded;
+
 enum Work {
-    Write(Bytes),
+    Write(u64, Bytes),
     Reset(oneshot::Sender<()>),
     Finish(oneshot::Sender<Received>),
 }
@@ -39,61 +45,42 @@ impl Spool {
     pub(super) fn start(file: File) -> Self {
         let (queue, work) = mpsc::channel(QUEUE);
         Self {
-            len: 0,
             queue,
             writer: tokio::task::spawn_blocking(move || write_all(file, work)),
         }
     }
 
-    /// How many bytes were appended since the start.
-    pub(super) fn len(&self) -> u64 {
-        self.len
+    /// Writes `bytes` at `offset`.
+    pub(super) async fn write(&self, offset: u64, bytes: Bytes) -> Result<(), WriterEnded> {
+        let work = Work::Write(offset, bytes);
+        self.queue.send(work).await.map_err(|_| WriterEnded)
     }
 
-    /// Appends.
-    pub(super) async fn write(&mut self, bytes: Bytes) -> Result<()> {
-        let count = bytes.len() as u64;
-        self.send(Work::Write(bytes)).await?;
-        self.len += count;
-        Ok(())
-    }
-
-    /// Forgets everything that was appended.
-    pub(super) async fn reset(&mut self) -> Result<()> {
+    /// Forgets everything that was written.
+    pub(super) async fn reset(&self) -> Result<(), WriterEnded> {
         let (done, when_done) = oneshot::channel();
-        self.send(Work::Reset(done)).await?;
-        self.len = 0;
-        if when_done.await.is_err() {
-            return Err(self.failure().await);
-        }
-        Ok(())
+        let sent = self.queue.send(Work::Reset(done)).await;
+        sent.map_err(|_| WriterEnded)?;
+        when_done.await.map_err(|_| WriterEnded)
     }
 
     /// The bytes with their digest.
     pub(super) async fn finish(mut self) -> Result<(Received, Spent)> {
         let (done, received) = oneshot::channel();
-        self.send(Work::Finish(done)).await?;
-        match received.await {
-            Ok(received) => {
-                let file = (&mut self.writer).await.map_err(joined)??;
-                Ok((received, Spent(file)))
-            }
-            Err(_) => Err(self.failure().await),
+        if self.queue.send(Work::Finish(done)).await.is_ok()
+            && let Ok(received) = received.await
+        {
+            let file = (&mut self.writer).await.map_err(joined)??;
+            return Ok((received, Spent(file)));
         }
-    }
-
-    async fn send(&mut self, work: Work) -> Result<()> {
-        if self.queue.send(work).await.is_err() {
-            return Err(self.failure().await);
-        }
-        Ok(())
+        Err(self.failure().await)
     }
 
     /// Why the writer ended before it was told to.
-    async fn failure(&mut self) -> Error {
+    pub(super) async fn failure(&mut self) -> Error {
         match (&mut self.writer).await {
             Ok(Err(error)) => error,
-            Ok(Ok(_)) => Error::new(crate::error::ErrorKind::Bug, "the spool ended early"),
+            Ok(Ok(_)) => Error::new(ErrorKind::Bug, "the spool ended early"),
             Err(e) => joined(e),
         }
     }
@@ -102,34 +89,38 @@ impl Spool {
 impl Spent {
     /// Empties the file and begins anew.
     pub(super) fn restart(self) -> Result<Spool> {
-        let mut file = self.0;
-        empty(&mut file)?;
-        Ok(Spool::start(file))
+        empty(&self.0)?;
+        Ok(Spool::start(self.0))
     }
 }
 
 fn joined(e: tokio::task::JoinError) -> Error {
-    Error::new(crate::error::ErrorKind::Bug, "the spool's writer failed").because(e)
+    Error::new(ErrorKind::Bug, "the spool's writer failed").because(e)
 }
 
-fn empty(file: &mut File) -> Result<()> {
+fn empty(file: &File) -> Result<()> {
     file.set_len(0)
-        .and_then(|()| file.rewind())
         .map_err(|e| files::io_error("the spool cannot be emptied", e))
 }
 
-fn write_all(mut file: File, mut work: mpsc::Receiver<Work>) -> Result<File> {
+fn write_all(file: File, mut work: mpsc::Receiver<Work>) -> Result<File> {
     let mut hasher = Hasher::new();
+    let mut ahead = Have::default();
     while let Some(next) = work.blocking_recv() {
         match next {
-            Work::Write(bytes) => {
-                file.write_all(&bytes)
+            Work::Write(offset, bytes) => {
+                file.write_all_at(&bytes, offset)
                     .map_err(|e| files::io_error("the spool cannot be written", e))?;
-                hasher.update(&bytes);
+                ahead.add(offset..offset + bytes.len() as u64);
+                if offset == hasher.bytes() {
+                    hasher.update(&bytes);
+                    catch_up(&file, &mut hasher, ahead.prefix())?;
+                }
             }
             Work::Reset(done) => {
-                empty(&mut file)?;
+                empty(&file)?;
                 hasher = Hasher::new();
+                ahead = Have::default();
                 // Nobody waits any more when the transfer was given up meanwhile.
                 let _ = done.send(());
             }
@@ -146,32 +137,63 @@ fn write_all(mut file: File, mut work: mpsc::Receiver<Work>) -> Result<File> {
     Ok(file)
 }
 
+/// Hashes what lies in the file up to `end` and was written ahead of a gap that has closed.
+fn catch_up(file: &File, hasher: &mut Hasher, end: u64) -> Result<()> {
+    let mut block = Vec::new();
+    while hasher.bytes() < end {
+        let left = usize::try_from(end - hasher.bytes()).unwrap_or(usize::MAX);
+        block.resize(left.min(BLOCK), 0);
+        file.read_exact_at(&mut block, hasher.bytes())
+            .map_err(|e| files::io_error("the spool cannot be read back", e))?;
+        hasher.update(&block);
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::digest::Sha256Digest;
 
+    async fn write(spool: &Spool, offset: u64, bytes: &'static [u8]) {
+        spool
+            .write(offset, Bytes::from_static(bytes))
+            .await
+            .unwrap();
+    }
+
     #[tokio::test]
     async fn what_was_written_since_the_last_reset_is_hashed() {
-        let mut spool = Spool::start(tempfile::tempfile().unwrap());
-        spool.write(Bytes::from_static(b"lost")).await.unwrap();
+        let spool = Spool::start(tempfile::tempfile().unwrap());
+        write(&spool, 0, b"lost").await;
         spool.reset().await.unwrap();
-        spool.write(Bytes::from_static(b"ab")).await.unwrap();
-        spool.write(Bytes::from_static(b"c")).await.unwrap();
-        assert_eq!(spool.len(), 3);
+        write(&spool, 0, b"ab").await;
+        write(&spool, 2, b"c").await;
         let (received, spent) = spool.finish().await.unwrap();
         assert_eq!(
             (received.size(), received.sha256()),
             (3, Sha256Digest::of(b"abc"))
         );
-        let read_back = Received::read(received_file(&spent), &|| false).unwrap();
+        let read_back = Received::read(spent.0.try_clone().unwrap(), &|| false).unwrap();
         assert_eq!(read_back.sha256(), Sha256Digest::of(b"abc"));
         let (received, _) = spent.restart().unwrap().finish().await.unwrap();
         assert_eq!(received.size(), 0);
     }
 
-    fn received_file(spent: &Spent) -> File {
-        spent.0.try_clone().unwrap()
+    #[tokio::test]
+    async fn bytes_in_any_order_have_the_digest_of_the_whole() {
+        let data: Vec<u8> = (0..2_000_000u32).map(|n| (n % 251) as u8).collect();
+        let data = Bytes::from(data);
+        let spool = Spool::start(tempfile::tempfile().unwrap());
+        let mut parts: Vec<usize> = (0..data.len()).step_by(70_000).collect();
+        fastrand::Rng::with_seed(5).shuffle(&mut parts);
+        for at in parts {
+            let piece = data.slice(at..data.len().min(at + 70_000));
+            spool.write(at as u64, piece).await.unwrap();
+        }
+        let (received, _) = spool.finish().await.unwrap();
+        assert_eq!(received.size(), data.len() as u64);
+        assert_eq!(received.sha256(), Sha256Digest::of(&data));
     }
 
     #[tokio::test]
@@ -179,18 +201,13 @@ mod tests {
         let Ok(full) = File::options().write(true).open("/dev/full") else {
             return; // not a Linux machine
         };
-        let mut spool = Spool::start(full);
-        let mut result = Ok(());
+        let spool = Spool::start(full);
         for _ in 0..QUEUE + 2 {
-            result = spool.write(Bytes::from_static(b"x")).await;
-            if result.is_err() {
+            if spool.write(0, Bytes::from_static(b"x")).await.is_err() {
                 break;
             }
         }
-        let kind = match result {
-            Err(e) => e.kind(),
-            Ok(()) => spool.finish().await.err().unwrap().kind(),
-        };
-        assert_eq!(kind, crate::error::ErrorKind::DiskFull);
+        let error = spool.finish().await.err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::DiskFull);
     }
 }

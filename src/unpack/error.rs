@@ -448,31 +448,25 @@ pub enum UnpackError {
         stated: u64,
     },
     /// The deflate stream (RFC 1951) ends before the compressed data do.
-    #[error(
-        "entry {entry} at byte {offset}: its data end after {used} of {stated} compressed bytes"
-    )]
+    #[error("entry {entry} at byte {offset}: its data end before its {stated} compressed bytes do")]
     LeftOver {
         /// The entry's name.
         entry: Shown,
         /// Where its local header is.
         offset: u64,
-        /// Compressed bytes that the stream has.
-        used: u64,
         /// Compressed bytes as stated.
         stated: u64,
     },
     /// The deflate stream is broken, or cut.
-    #[error(
-        "entry {entry} at byte {offset}: its data are broken after {used} of {stated} compressed bytes"
-    )]
+    #[error("entry {entry} at byte {offset}: its data are broken after {made} of {stated} bytes")]
     BrokenData {
         /// The entry's name.
         entry: Shown,
         /// Where its local header is.
         offset: u64,
-        /// How far it could be read.
-        used: u64,
-        /// Compressed bytes as stated.
+        /// How many bytes could be had.
+        made: u64,
+        /// Bytes as stated.
         stated: u64,
     },
 

@@ -4,7 +4,6 @@
 //! the others go through in pieces. Both count real bytes and compute the real CRC-32, and both want the compressed data to
 //! end exactly where they should.
 
-use flate2::{Decompress, FlushDecompress, Status};
 use libdeflater::{DecompressionError, Decompressor};
 
 use super::error::UnpackError;
@@ -26,7 +25,6 @@ pub(super) const BEHIND: usize = 8;
 /// Buffers and state that are used for one content after another.
 pub(super) struct Inflater {
     whole: Decompressor,
-    stream: Option<Decompress>,
     input: Vec<u8>,
     output: Vec<u8>,
 }
@@ -38,7 +36,6 @@ impl Inflater {
     pub(super) fn new() -> Self {
         Self {
             whole: Decompressor::new(),
-            stream: None,
             input: Vec::new(),
             output: Vec::new(),
         }
@@ -144,72 +141,120 @@ impl Inflater {
         name: Name<'_>,
         sink: &mut dyn FnMut(&[u8]) -> Result<(), UnpackError>,
     ) -> Result<(), UnpackError> {
-        let stream = self.stream.get_or_insert_with(|| Decompress::new(false));
-        stream.reset(false);
-        // One byte more than stated, so that more is seen.
-        let room = piece(data.size.saturating_add(1));
+        // What was made last stays before what is made next: references go back so far.
+        let room = HISTORY + piece(data.size.saturating_add(1));
         grow(&mut self.output, room);
-        let (mut read, mut start, mut end) = (0, 0, 0);
-        let broken = |used| UnpackError::BrokenData {
+        let output = &mut self.output[..room];
+        let mut stream = Stream::new();
+        let (mut read, mut made, mut from) = (0, 0, 0);
+        let broken = |made| UnpackError::BrokenData {
             entry: name(),
             offset: data.header,
-            used,
+            made,
+            stated: data.size,
+        };
+        let left_over = || UnpackError::LeftOver {
+            entry: name(),
+            offset: data.header,
             stated: data.compressed,
         };
-        loop {
-            if start == end && read < data.compressed {
-                end = piece(data.compressed - read);
-                start = 0;
-                grow(&mut self.input, end);
-                source.read(data.start + read, &mut self.input[..end])?;
-                read += end as u64;
-            }
-            let (used, made) = (stream.total_in(), stream.total_out());
-            let status = stream
-                .decompress(
-                    &self.input[start..end],
-                    &mut self.output[..room],
-                    FlushDecompress::None,
-                )
-                .map_err(|_| broken(stream.total_in()))?;
-            // What went in or came out in one call fits into its buffer.
-            start += usize::try_from(stream.total_in() - used).unwrap_or(usize::MAX);
-            let out = usize::try_from(stream.total_out() - made).unwrap_or(usize::MAX);
-            if stream.total_out() > data.size {
-                return Err(UnpackError::MoreData {
-                    entry: name(),
-                    offset: data.header,
-                    stated: data.size,
-                });
-            }
-            sink(&self.output[..out])?;
-            match status {
-                Status::StreamEnd => break,
-                Status::Ok | Status::BufError => {
-                    let stuck = stream.total_in() == used && out == 0;
-                    if stuck && (start < end || read == data.compressed) {
-                        return Err(broken(stream.total_in()));
-                    }
+        while read < data.compressed {
+            let len = piece(data.compressed - read);
+            grow(&mut self.input, len);
+            source.read(data.start + read, &mut self.input[..len])?;
+            read += len as u64;
+            let mut input = &self.input[..len];
+            loop {
+                let n = stream
+                    .read(&mut input, output, from)
+                    .ok_or_else(|| broken(made))?;
+                made += n as u64;
+                if made > data.size {
+                    return Err(UnpackError::MoreData {
+                        entry: name(),
+                        offset: data.header,
+                        stated: data.size,
+                    });
+                }
+                if n > 0 {
+                    sink(&output[from..from + n])?;
+                }
+                from += n;
+                if from == room {
+                    output.copy_within(room - HISTORY.., 0);
+                    from = HISTORY;
+                } else if input.is_empty() {
+                    break;
+                } else if stream.0.is_done() {
+                    return Err(left_over());
+                } else if n == 0 {
+                    // It takes input until there is none or its output is full; this is for safety.
+                    return Err(broken(made));
                 }
             }
         }
-        if stream.total_in() != data.compressed {
-            return Err(UnpackError::LeftOver {
-                entry: name(),
-                offset: data.header,
-                used: stream.total_in(),
-                stated: data.compressed,
-            });
-        }
-        if stream.total_out() != data.size {
-            return Err(UnpackError::LessData {
+        match stream.end(output, from) {
+            StreamEnd::Here if made == data.size => Ok(()),
+            StreamEnd::Here => Err(UnpackError::LessData {
                 entry: name(),
                 offset: data.header,
                 stated: data.size,
-                actual: stream.total_out(),
-            });
+                actual: made,
+            }),
+            StreamEnd::Before => Err(left_over()),
+            StreamEnd::NotYet => Err(broken(made)),
         }
-        Ok(())
+    }
+}
+
+/// How far back a reference can go (RFC 1951 section 2).
+const HISTORY: usize = 32 * 1024;
+
+/// A raw deflate stream, through a reader that knows only zlib's (RFC 1950): two bytes before it, a checksum of four
+/// behind it.
+struct Stream(fdeflate::Decompressor);
+
+/// Where the stream ends.
+enum StreamEnd {
+    Here,
+    Before,
+    NotYet,
+}
+
+impl Stream {
+    fn new() -> Self {
+        let mut stream = fdeflate::Decompressor::new();
+        // The CRC-32 is compared instead.
+        stream.ignore_adler32();
+        let mut stream = Self(stream);
+        // Method 8 with a window of 32 KiB, no dictionary: there is nothing in it to fail at.
+        let _ = stream.read(&mut &[0x78, 0x01][..], &mut [], 0);
+        stream
+    }
+
+    /// Takes from `input`, and gives how much was put into `output` from `at` on. None when the stream is broken.
+    fn read(&mut self, input: &mut &[u8], output: &mut [u8], at: usize) -> Option<usize> {
+        let (used, made) = self.0.read(input, output, at, false).ok()?;
+        *input = &input[used..];
+        Some(made)
+    }
+
+    /// Whether the stream ended with the last byte that it was given: then, and only then, it is done after
+    /// just the four bytes that it takes for the checksum.
+    fn end(&mut self, output: &mut [u8], at: usize) -> StreamEnd {
+        for _ in 0..4 {
+            if self.0.is_done() {
+                return StreamEnd::Before;
+            }
+            if self.read(&mut &[0][..], output, at) != Some(0) {
+                return StreamEnd::NotYet;
+            }
+        }
+        if self.0.is_done() {
+            StreamEnd::Here
+        } else {
+            StreamEnd::NotYet
+        }
     }
 }
 
@@ -220,5 +265,141 @@ fn piece(bytes: u64) -> usize {
 fn grow(buffer: &mut Vec<u8>, len: usize) {
     if buffer.len() < len {
         buffer.resize(len, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use flate2::write::DeflateEncoder;
+    use flate2::{Compression, Decompress, FlushDecompress, Status};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::unpack::tests::package;
+
+    /// What a third reader makes of a stream: content, if it ends just where the bytes do.
+    fn reference(deflated: &[u8]) -> Option<Vec<u8>> {
+        let mut out = Vec::with_capacity(4 << 20);
+        let mut reader = Decompress::new(false);
+        let status = reader
+            .decompress_vec(deflated, &mut out, FlushDecompress::Finish)
+            .ok()?;
+        let all = reader.total_in() == deflated.len() as u64;
+        (status == Status::StreamEnd && all).then_some(out)
+    }
+
+    fn both_ways(deflated: &[u8], size: usize, crc: u32) -> [Option<Vec<u8>>; 2] {
+        let mut buffer = [&[7; BEFORE][..], deflated, &[9; BEHIND]].concat();
+        let data = Data {
+            header: 0,
+            start: BEFORE as u64,
+            compressed: deflated.len() as u64,
+            size: size as u64,
+            crc,
+            method: 8,
+        };
+        let package = package(&buffer);
+        let mut inflater = Inflater::new();
+        let whole = inflater.whole(&data, &mut buffer).map(<[u8]>::to_vec);
+        assert_eq!(&buffer[BEFORE..], [deflated, &[9; BEHIND]].concat());
+        let mut streamed = Vec::new();
+        let result = inflater.stream(
+            Source::new(&package),
+            &data,
+            &|| Shown::from(&b""[..]),
+            &mut |piece| {
+                streamed.extend_from_slice(piece);
+                Ok(())
+            },
+        );
+        assert!(streamed.len() <= size);
+        [whole, result.is_ok().then_some(streamed)]
+    }
+
+    /// Text that compresses, with references far back.
+    fn content() -> impl Strategy<Value = Vec<u8>> {
+        let piece = prop::collection::vec(any::<u8>(), 1..300);
+        (
+            prop::collection::vec(piece, 1..4),
+            prop::collection::vec((0..4_usize, 1..400_usize), 0..60),
+        )
+            .prop_map(|(pieces, uses)| {
+                uses.iter()
+                    .flat_map(|&(n, times)| pieces[n % pieces.len()].repeat(times))
+                    .take(1 << 20)
+                    .collect()
+            })
+    }
+
+    fn deflate(content: &[u8], level: u32) -> Vec<u8> {
+        let mut encoder = DeflateEncoder::new(Vec::new(), Compression::new(level));
+        encoder.write_all(content).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+
+        #[test]
+        fn both_ways_give_the_content(content in content(), level in 0..10_u32) {
+            let crc = libdeflater::crc32(&content);
+            let deflated = deflate(&content, level);
+            for got in both_ways(&deflated, content.len(), crc) {
+                prop_assert!(got.as_ref() == Some(&content));
+            }
+        }
+
+        /// Changed, cut or lengthened streams are right in both ways or in none, and as a third reader has it.
+        #[test]
+        fn broken_streams_are_broken_in_both_ways(
+            content in prop::collection::vec(0..4_u8, 0..400),
+            level in 0..10_u32,
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
+            tail in prop::collection::vec(any::<u8>(), 0..12),
+            cut in 0..4_usize,
+        ) {
+            let mut deflated = deflate(&content, level);
+            deflated.truncate(deflated.len() - cut.min(deflated.len()));
+            deflated.extend_from_slice(&tail);
+            for (at, byte) in changes {
+                if !deflated.is_empty() {
+                    let at = at.index(deflated.len());
+                    deflated[at] = byte;
+                }
+            }
+            let want = reference(&deflated).filter(|_| !deflated.is_empty());
+            let (size, crc) = want.as_ref().map_or((content.len(), 1), |c| (c.len(), libdeflater::crc32(c)));
+            let [whole, streamed] = both_ways(&deflated, size, crc);
+            prop_assert_eq!(&streamed, &want);
+            // What the quick way refuses is given to the other one.
+            prop_assert!(whole.is_none() || whole == want);
+        }
+    }
+
+    #[test]
+    fn the_end_is_found_to_the_byte() {
+        let content = b"some content, some content, some content".repeat(50);
+        let crc = libdeflater::crc32(&content);
+        let deflated = deflate(&content, 6);
+        for extra in 1..40 {
+            for fill in [0, 0xff] {
+                let longer = [&deflated[..], &vec![fill; extra]].concat();
+                assert_eq!(
+                    both_ways(&longer, content.len(), crc),
+                    [None, None],
+                    "{extra}"
+                );
+            }
+        }
+        for cut in 1..20 {
+            let shorter = &deflated[..deflated.len() - cut];
+            assert_eq!(
+                both_ways(shorter, content.len(), crc),
+                [None, None],
+                "{cut}"
+            );
+        }
     }
 }

@@ -3,7 +3,8 @@
 use super::error::{Kind, LinkDefect, UnpackError};
 use super::inflate::Inflater;
 use super::names::{self, Shown};
-use super::plan::{Plan, compare};
+use super::order::compare;
+use super::plan::Plan;
 use super::source::Source;
 
 /// The longest target, in bytes (Linux's `PATH_MAX` without the NUL).
@@ -213,10 +214,7 @@ impl<'a> Walk<'a> {
                 ..at
             }),
             b".." if at.len == 0 => Step::Outside,
-            b".." => {
-                let path = &self.path(at.low)[..at.len];
-                Step::To(self.directory(names::parent(path)))
-            }
+            b".." => Step::To(self.up(at)),
             _ if at.beyond > 0 => Step::To(Place {
                 beyond: at.beyond + 1,
                 ..at
@@ -248,6 +246,31 @@ impl<'a> Walk<'a> {
             len,
             beyond: 0,
         })
+    }
+
+    /// The directory that holds a directory.
+    fn up(&self, at: Place) -> Place {
+        let path = names::parent(&self.path(at.low)[..at.len]);
+        let links = &self.links.links;
+        let within = |link: &Link| {
+            let link = self.plan.path(link.entry);
+            link.starts_with(path) && link.get(path.len()) == Some(&b'/')
+        };
+        if path.is_empty() {
+            return self.directory(path);
+        }
+        // The links below it lie around those below the child; mostly there are no others.
+        let mut place = Place {
+            len: path.len(),
+            ..at
+        };
+        if at.low > 0 && within(&links[at.low - 1]) {
+            place.low = links[..at.low].partition_point(|link| !within(link));
+        }
+        if at.high < links.len() && within(&links[at.high]) {
+            place.high = at.high + links[at.high..].partition_point(within);
+        }
+        place
     }
 
     /// The directory in which a link lies.

@@ -15,20 +15,24 @@
 //! | `central`, `extra` | its records, their extra fields |
 //! | `local` | local headers and data descriptors, and that they agree |
 //! | `names`, `kind` | which path, what kind of node, which mode |
-//! | `plan` | the entries as one tree: overlaps, duplicates, conflicts |
+//! | `plan` | the entries, and that they do not overlap |
+//! | `order` | the entries as one tree: duplicates, conflicts |
 //! | `links` | where symbolic links lead |
 //! | `inflate` | contents, checked |
 //! | `root`, `tree`, `write` | the only ones that write |
+//! | `hashes` | the content hashes of what was written |
 
 mod central;
 mod end;
 mod error;
 mod extra;
+mod hashes;
 mod inflate;
 mod kind;
 mod links;
 mod local;
 mod names;
+mod order;
 mod plan;
 mod root;
 mod source;
@@ -46,7 +50,7 @@ pub use error::{Kind, LinkDefect, UnpackError};
 pub use names::{MAX_COMPONENT, MAX_PATH, NameDefect, Shown};
 pub use plan::{MAX_DIRECTORY, Plan, plan};
 
-use crate::digest::{TreeHasher, TreeHashes, TreeNode};
+use crate::digest::TreeHashes;
 use crate::events::{Event, Reporter};
 use crate::package::Verified;
 
@@ -149,7 +153,7 @@ fn run_below(
     let symlinks = tree::make_links(plan, source, root, &stop)?;
     tree::finish_directories(plan, source, root, &stop)?;
     let hashes = if options.hash_contents {
-        Some(hash(plan, written.digests)?)
+        Some(hashes::of(plan, written.digests)?)
     } else {
         None
     };
@@ -161,54 +165,4 @@ fn run_below(
         dropped_duplicates: plan.dropped_duplicates(),
         hashes,
     })
-}
-
-/// The tree's content hashes from the digests of its files.
-fn hash(
-    plan: &Plan,
-    mut digests: Vec<(u32, crate::digest::Sha256Digest)>,
-) -> Result<TreeHashes, UnpackError> {
-    digests.sort_unstable_by_key(|&(index, _)| index);
-    let mut nodes: Vec<u32> = Vec::with_capacity(plan.by_path.len());
-    for (at, &index) in plan.by_path.iter().enumerate() {
-        let path = plan.path(index);
-        let has_children = || {
-            plan.by_path.get(at + 1).is_some_and(|&next| {
-                let next = plan.path(next);
-                next.starts_with(path) && next.get(path.len()) == Some(&b'/')
-            })
-        };
-        if plan.kind(index) != Kind::Directory || !has_children() {
-            nodes.push(index);
-        }
-    }
-    // Links in the plan's order, to be found by entry.
-    let mut links: Vec<(u32, &[u8])> = plan.links.iter().collect();
-    links.sort_unstable_by_key(|&(index, _)| index);
-    nodes.sort_by(|&a, &b| plan.path(a).cmp(plan.path(b)));
-    let mut hasher = TreeHasher::new();
-    for index in nodes {
-        let find = |error| UnpackError::Read {
-            offset: 0,
-            source: std::io::Error::other(error),
-        };
-        let node = match plan.kind(index) {
-            Kind::Directory => TreeNode::EmptyDirectory,
-            Kind::File => TreeNode::File {
-                sha256: digests
-                    .binary_search_by_key(&index, |&(index, _)| index)
-                    .map(|at| digests[at].1)
-                    .map_err(|_| find("a file has no digest"))?,
-                executable: plan.permissions(index)? & 0o100 != 0,
-            },
-            Kind::Symlink => TreeNode::Symlink {
-                target: links
-                    .binary_search_by_key(&index, |&(index, _)| index)
-                    .map(|at| links[at].1.to_vec())
-                    .map_err(|_| find("a link has no target"))?,
-            },
-        };
-        hasher.add(plan.path(index), &node);
-    }
-    Ok(hasher.finish())
 }

@@ -147,6 +147,10 @@ impl Job<'_> {
         Ok(())
     }
 
+    fn report(&self, bytes: u64) {
+        self.options.reporter.report(&Event::Unpacked { bytes });
+    }
+
     fn interrupted(&self) -> bool {
         self.failed.load(Ordering::Relaxed) || self.options.cancel.is_cancelled()
     }
@@ -198,10 +202,10 @@ impl<'a> Worker<'a> {
             let (Some((_, first)), Some((_, last))) = (unit.first(), unit.last()) else {
                 return Ok(());
             };
-            let mut bytes = 0;
             if unit.len() == 1 && !Inflater::fits(first) {
-                bytes += self.stream(unit[0].0, first)?;
+                self.stream(unit[0].0, first)?;
             } else {
+                let mut bytes = 0;
                 // A local header is before, and the central directory behind: these bytes are there.
                 let start = first.start - BEFORE as u64;
                 let end = last.start + last.compressed + BEHIND as u64;
@@ -221,16 +225,16 @@ impl<'a> Worker<'a> {
                         .unwrap_or(usize::MAX);
                     bytes += self.whole(*index, data, &mut buffer[from..to])?;
                 }
+                self.job.report(bytes);
             }
-            self.job.options.reporter.report(&Event::Unpacked { bytes });
         }
     }
 
-    /// One entry through a buffer. Gives its size.
+    /// One entry through a buffer. Gives its size, where that is still to be reported.
     fn whole(&mut self, index: u32, data: &Data, buffer: &mut [u8]) -> Result<u64, UnpackError> {
         let job = self.job;
         let Some(content) = self.inflater.whole(data, buffer) else {
-            return self.stream(index, data);
+            return self.stream(index, data).map(|()| 0);
         };
         if job.plan.kind(index) == Kind::Directory {
             return Ok(0);
@@ -246,8 +250,8 @@ impl<'a> Worker<'a> {
         Ok(data.size)
     }
 
-    /// One entry in pieces. Gives its size.
-    fn stream(&mut self, index: u32, data: &Data) -> Result<u64, UnpackError> {
+    /// One entry in pieces, each reported.
+    fn stream(&mut self, index: u32, data: &Data) -> Result<(), UnpackError> {
         let job = self.job;
         let path = job.plan.path(index);
         // A directory has no content, which is to be seen.
@@ -266,10 +270,11 @@ impl<'a> Worker<'a> {
                 if let Some(hasher) = &mut hasher {
                     hasher.update(piece);
                 }
-                match &file {
-                    Some(file) => write(file.as_fd(), piece, path),
-                    None => Ok(()),
+                if let Some(file) = &file {
+                    write(file.as_fd(), piece, path)?;
                 }
+                job.report(piece.len() as u64);
+                Ok(())
             })?;
         if let Some(file) = file {
             finish(job, index, &file)?;
@@ -277,7 +282,7 @@ impl<'a> Worker<'a> {
                 self.digests.push((index, hasher.finish()));
             }
         }
-        Ok(data.size)
+        Ok(())
     }
 }
 

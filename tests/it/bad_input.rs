@@ -310,7 +310,7 @@ fn destinations() -> Vec<Failing> {
         exists("a file", file),
         exists("a file, --force", file).with(&["--force"]),
         exists("a file, --update", file).with(&["--update"]),
-        exists("what an earlier fetch left", earlier)
+        exists("what an earlier run of larder left", earlier)
             .hint("--force")
             .calls(1, 1),
         exists("a link to a file", |bench| {

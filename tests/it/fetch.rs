@@ -24,3 +24,27 @@ fn a_zip_function_is_fetched_verified_and_unpacked() {
     assert_eq!(bench.aws.count("GetFunction"), 1);
     assert_eq!(bench.aws.count("GetObject"), 1);
 }
+
+#[test]
+fn force_replaces_a_tree_that_larder_unpacked_and_no_other() {
+    let bench = Bench::new();
+    let zip = bench.path("app.zip");
+    std::fs::write(&zip, packages::python_package().zip()).unwrap();
+    std::fs::create_dir(bench.path("mine")).unwrap();
+    std::fs::write(bench.path("mine/notes"), "keep").unwrap();
+    bench.run(&["unpack", "app.zip"]).expect(0);
+    bench
+        .run(&["unpack", "app.zip"])
+        .expect(8)
+        .says(&["--force"]);
+    let tree = packages::node_package();
+    std::fs::write(&zip, tree.zip()).unwrap();
+    bench.run(&["unpack", "app.zip", "--force"]).expect(0);
+    let differences = tree.differences(&bench.path("app")).unwrap();
+    assert!(differences.is_empty(), "{differences:?}");
+    bench
+        .run(&["unpack", "app.zip", "mine", "--force"])
+        .expect(8);
+    assert_eq!(std::fs::read(bench.path("mine/notes")).unwrap(), b"keep");
+    assert_eq!(bench.names(), ["app", "app.zip", "mine"]);
+}

@@ -1,8 +1,11 @@
 //! All tests that run the `larder` program, in one binary: the AWS crates are linked once.
 
-#![expect(
+#![allow(
     unreachable_pub,
-    reason = "nothing outside this binary can reach anything in it"
+    clippy::expect_used,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "nothing outside this binary can reach anything in it, and a test may panic and print"
 )]
 
 mod bad_input;
@@ -15,6 +18,7 @@ mod harness;
 mod interrupt;
 mod layers;
 mod leak;
+mod moto;
 mod options;
 mod proof;
 mod storage;

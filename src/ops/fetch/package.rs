@@ -9,7 +9,6 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::events::Event;
 use crate::files::{self, FilesError};
 use crate::package::{Claim, CodeLocation, Received, Verified};
-use crate::presigned::PresignedUrl;
 use crate::record::{CODE, PACKAGE_ZIP, UnpackedRecord};
 use crate::transfer::{self, Context, Renew, Signer, Stats, Target};
 use crate::unpack::{self, Duplicates, UnpackError};
@@ -62,11 +61,13 @@ impl Job<'_> {
     /// What to fetch for a location that Lambda named. `claim` is what it stated about the bytes.
     pub(super) async fn target(&self, code: &CodeLocation, claim: Claim) -> Result<Target> {
         match code {
-            CodeLocation::Zip(url) => Ok(Target {
-                url: self.reachable(url),
-                claim,
-                signer: Signer::Lambda,
-            }),
+            CodeLocation::Zip(location) => {
+                let (url, signer) = match self.session.presign_unsigned(location).await? {
+                    Some(url) => (url, Signer::Caller),
+                    None => (location.clone(), Signer::Lambda),
+                };
+                Ok(Target { url, claim, signer })
+            }
             CodeLocation::Object(object) => Ok(Target {
                 url: self.session.presign(object).await?,
                 claim,
@@ -78,18 +79,6 @@ impl Job<'_> {
             )
             .hint("run again")),
         }
-    }
-
-    /// An emulator states AWS's own host names, unsigned; with an S3 endpoint set, the object is asked for there.
-    fn reachable(&self, url: &PresignedUrl) -> PresignedUrl {
-        let moved = self
-            .session
-            .s3_endpoint()
-            .and_then(|endpoint| url.at_endpoint(endpoint));
-        if let Some(moved) = &moved {
-            tracing::info!("{url} is not signed; asking the S3 endpoint for {moved}");
-        }
-        moved.unwrap_or_else(|| url.clone())
     }
 
     /// With `--update`: the package that an earlier fetch left at `path`, if it still is what `claim` says. It is

@@ -1,6 +1,7 @@
 //! Archives built in code, and what becomes of them. The builder is the testkit's, which knows nothing of this reader.
 
 mod accepted;
+mod differential;
 mod links;
 mod properties;
 mod refusals;

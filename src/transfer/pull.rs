@@ -1,0 +1,259 @@
+//! One request, and its body into the spool.
+
+use std::ops::Range;
+use std::sync::Mutex;
+use std::time::Instant;
+
+use crate::error::{Error, ErrorKind};
+use crate::events::Event;
+use crate::http::{Get, HttpError, Response};
+
+use super::answer::{Judged, judge};
+use super::parts::Have;
+use super::spool::{Spool, WriterEnded};
+use super::throughput::Throughput;
+use super::{Broken, Context, Stats, Target, lock};
+
+/// What has come of a package, and how; shared by all connections of a transfer.
+#[derive(Debug, Default)]
+pub(super) struct Progress(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    have: Have,
+    /// The object's ETag, for `If-Match`.
+    etag: Option<String>,
+    /// A request was made on this URL already, so that its age counts.
+    url_used: bool,
+    /// An attempt broke after bytes had come.
+    broke: bool,
+    /// Bytes a second of the last body that one connection brought alone.
+    speed: Option<f64>,
+    stats: Stats,
+}
+
+impl Progress {
+    pub(super) fn missing(&self, size: u64) -> Vec<Range<u64>> {
+        lock(&self.0).have.missing(size)
+    }
+
+    pub(super) fn count(&self) -> u64 {
+        lock(&self.0).have.count()
+    }
+
+    pub(super) fn speed(&self) -> Option<f64> {
+        lock(&self.0).speed
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        lock(&self.0).stats.clone()
+    }
+
+    /// A fresh URL was obtained: it is tried whatever the clocks say.
+    pub(super) fn url_is_fresh(&self) {
+        lock(&self.0).url_used = false;
+    }
+
+    /// What came is dropped.
+    pub(super) fn forget(&self) {
+        let mut state = lock(&self.0);
+        state.have = Have::default();
+        state.etag = None;
+        state.broke = false;
+    }
+}
+
+/// Pulls parts of one target into one spool.
+pub(super) struct Pull<'a> {
+    pub(super) context: Context<'a>,
+    pub(super) target: &'a Target,
+    pub(super) progress: &'a Progress,
+    pub(super) spool: &'a Spool,
+}
+
+impl Pull<'_> {
+    /// Pulls `range` while no other connection is at work. A server that ignores ranges then sends the whole, which is
+    /// taken from its first byte.
+    pub(super) async fn alone(&self, range: Range<u64>) -> Result<(), Broken> {
+        let began = Instant::now();
+        let before = self.progress.count();
+        let pulled = self.pull(range, true).await;
+        self.note_break(&pulled);
+        let (body, count) = (pulled?, self.progress.count());
+        let seconds = (body.unwrap_or(began)).elapsed().as_secs_f64().max(1e-6);
+        // A speed in bytes a second needs no more digits than a float has.
+        #[expect(clippy::cast_precision_loss)]
+        let speed = count.saturating_sub(before) as f64 / seconds;
+        tracing::debug!("one connection brings {:.1} MB/s", speed / 1e6);
+        lock(&self.progress.0).speed = Some(speed);
+        Ok(())
+    }
+
+    /// Pulls `range` while other connections pull theirs.
+    pub(super) async fn beside(&self, range: Range<u64>) -> Result<(), Broken> {
+        let pulled = self.pull(range, false).await;
+        self.note_break(&pulled);
+        pulled.map(|_| ())
+    }
+
+    fn note_break<T>(&self, pulled: &Result<T, Broken>) {
+        let mut state = lock(&self.progress.0);
+        if pulled.is_err() && state.have.count() > 0 {
+            state.broke = true;
+        }
+    }
+
+    /// Gives when the body began.
+    async fn pull(&self, range: Range<u64>, alone: bool) -> Result<Option<Instant>, Broken> {
+        let size = self.target.claim.size().unwrap_or_default();
+        let etag = self.begin(&range)?;
+        let until = (range.end < size).then_some(range.end);
+        let asked = (range.start > 0 || until.is_some()).then_some(&range);
+        tracing::info!(
+            "GET {} from byte {} to {} of {size}",
+            self.target.url,
+            range.start,
+            range.end
+        );
+        let get = Get {
+            url: self.target.url.secret_url(),
+            from: range.start,
+            until,
+            if_match: etag.as_deref(),
+        };
+        let mut response = self.context.http.get(get).await.map_err(failed)?;
+        tracing::debug!(
+            "{}: status {}, Content-Length {:?}",
+            response.location(),
+            response.status(),
+            response.content_length()
+        );
+        let judged = judge(&mut response, asked, size, self.target.signer).await;
+        let range = match judged {
+            Judged::Part => range,
+            Judged::Whole if asked.is_none() => range,
+            Judged::Whole if alone => {
+                tracing::info!(
+                    "the server ignores the range; taking the whole from the first byte"
+                );
+                self.progress.forget();
+                self.spool
+                    .reset()
+                    .await
+                    .map_err(|WriterEnded| Broken::SpoolEnded)?;
+                0..size
+            }
+            Judged::Whole => return Err(Broken::RangeIgnored),
+            Judged::Broken(broken) => return Err(broken),
+        };
+        self.answered(&response, &range);
+        let began = Instant::now();
+        self.body(&mut response, range).await?;
+        Ok(Some(began))
+    }
+
+    /// Counts the request; gives the ETag it must match.
+    fn begin(&self, range: &Range<u64>) -> Result<Option<String>, Broken> {
+        let mut state = lock(&self.progress.0);
+        if state.url_used && self.target.url.about_to_end() {
+            return Err(Broken::Expired {
+                code: "about to end".to_owned(),
+            });
+        }
+        state.url_used = true;
+        state.stats.attempts += 1;
+        Ok(state.etag.clone().filter(|_| range.start > 0))
+    }
+
+    fn answered(&self, response: &Response, range: &Range<u64>) {
+        let mut state = lock(&self.progress.0);
+        if range.start > 0 && std::mem::take(&mut state.broke) {
+            state.stats.resumed += 1;
+        }
+        if let Some(etag) = response.header("etag")
+            && !etag.starts_with("W/")
+        {
+            state.etag = Some(etag.to_owned());
+        }
+    }
+
+    /// Takes the body in, which must bring just the bytes of `range`.
+    async fn body(&self, response: &mut Response, range: Range<u64>) -> Result<(), Broken> {
+        let size = self.target.claim.size().unwrap_or_default();
+        let mut throughput = Throughput::new(self.context.patience, Instant::now());
+        let mut at = range.start;
+        while let Some(chunk) = response.chunk().await.map_err(failed)? {
+            let count = chunk.len() as u64;
+            lock(&self.progress.0).stats.bytes += count;
+            if at + count > range.end {
+                return Err(Broken::NotThePackage {
+                    what: format!("more than {size} bytes"),
+                });
+            }
+            let written = self.spool.write(at, chunk).await;
+            written.map_err(|WriterEnded| Broken::SpoolEnded)?;
+            let total = {
+                let mut state = lock(&self.progress.0);
+                state.have.add(at..at + count);
+                state.have.count()
+            };
+            at += count;
+            self.context
+                .reporter
+                .report(&Event::Downloaded { bytes: total });
+            if throughput.stalled(count, Instant::now()) {
+                return Err(Broken::Transient {
+                    reason: "nearly nothing came for a while".to_owned(),
+                    error: Box::new(Error::new(ErrorKind::Timeout, "the download stalled")),
+                });
+            }
+        }
+        if at < range.end {
+            // Without a Content-Length an early end looks like a whole body; with one, the client saw the break.
+            return Err(Broken::NotThePackage {
+                what: format!("{at} bytes"),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// What a failure of the HTTP client means.
+fn failed(e: HttpError) -> Broken {
+    let reason = e.to_string();
+    let (kind, message, hint) = match &e {
+        HttpError::Connect { host, .. } => (
+            ErrorKind::Network,
+            "the package's server cannot be reached",
+            format!(
+                "check the network, HTTPS_PROXY and AWS_CA_BUNDLE, and whether {host} may be reached from here"
+            ),
+        ),
+        HttpError::Timeout { .. } => (
+            ErrorKind::Timeout,
+            "the download brought nothing in time",
+            "a slow link may need a longer --read-timeout".to_owned(),
+        ),
+        HttpError::Broken { .. } => (
+            ErrorKind::Transfer,
+            "the download broke off",
+            "what came is not kept; running again starts anew".to_owned(),
+        ),
+        HttpError::Redirect { .. } => {
+            return Broken::Final(
+                Error::new(ErrorKind::Transfer, "the download was redirected astray").because(e),
+            );
+        }
+    };
+    let permanent = matches!(&e, HttpError::Connect { source, .. }
+        if source.to_string().to_ascii_lowercase().contains("certificate"));
+    let error = Error::new(kind, message).hint(hint).because(e);
+    if permanent {
+        Broken::Final(error)
+    } else {
+        Broken::Transient {
+            reason,
+            error: Box::new(error),
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! What an attempt that ended early means for the transfer, and how the next one is prepared.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::events::Event;
+
+use super::retry::{Decision, Failure};
+use super::spool::{Spool, WriterEnded};
+use super::{Broken, MAX_CHANGES, Renew, Transfer};
+
+impl Transfer<'_> {
+    /// Decides what an attempt that ended early means, and prepares the next one.
+    pub(super) async fn recover(
+        &mut self,
+        broken: Broken,
+        spool: &mut Spool,
+        renew: &mut impl Renew,
+    ) -> Result<()> {
+        match broken {
+            Broken::Final(error) => Err(error.about(self.subject)),
+            Broken::Transient { reason, error } => {
+                self.wait(Failure::Transient, &reason, *error).await
+            }
+            Broken::Throttled { retry_after, error } => {
+                let failure = Failure::Throttled { retry_after };
+                self.wait(failure, "the server asks to slow down", *error)
+                    .await
+            }
+            Broken::Expired { code } => {
+                // A URL that merely grew old costs no attempt; one refused while it should be good does.
+                if code != "about to end" {
+                    let error = Error::new(
+                        ErrorKind::UrlExpired,
+                        format!("the presigned URL is refused as ended ({code}), and so was each one that replaced it"),
+                    )
+                    .hint("is a clock wrong, here or at a proxy? Lambda's URLs are good for 10 minutes");
+                    self.wait(Failure::Transient, "the URL has ended", error)
+                        .await?;
+                }
+                self.look_again(spool, renew).await
+            }
+            Broken::Gone { code } => {
+                if self.gone {
+                    return Err(Error::new(
+                        ErrorKind::NotFound,
+                        format!("the package is not where Lambda says ({code})"),
+                    )
+                    .about(self.subject)
+                    .because(format!("asked for {}", self.target.url)));
+                }
+                self.look_again(spool, renew).await?;
+                self.gone = true;
+                self.restart(spool).await
+            }
+            Broken::ObjectChanged => {
+                let error = Error::new(ErrorKind::Transfer, "the object changes with each request");
+                self.wait(Failure::Transient, "the object changed", error)
+                    .await?;
+                self.look_again(spool, renew).await?;
+                self.restart(spool).await
+            }
+            Broken::NotThePackage { what } => {
+                let text = format!(
+                    "the server sent {what} where Lambda states {} bytes",
+                    self.target.size()
+                );
+                self.refuted(text, renew).await?;
+                self.restart(spool).await
+            }
+            Broken::RangeIgnored => {
+                tracing::info!("the server ignores ranges; fetching the whole over one connection");
+                self.whole_only = true;
+                self.restart(spool).await
+            }
+            Broken::SpoolEnded => Err(Error::new(ErrorKind::Bug, "the spool ended early")),
+        }
+    }
+
+    /// Waits before the next attempt, or gives up with `error`.
+    async fn wait(&mut self, failure: Failure, reason: &str, error: Error) -> Result<()> {
+        match self
+            .context
+            .retry
+            .decide(failure, self.attempt, fastrand::f64())
+        {
+            Decision::Stop => Err(error.about(self.subject)),
+            Decision::Again(wait) => {
+                tracing::info!("{}: {reason}; again in {wait:.1?}", self.subject);
+                self.context.reporter.report(&Event::Retrying {
+                    what: "the download",
+                    attempt: self.attempt,
+                    max_attempts: self.context.retry.max_attempts(),
+                    wait,
+                    reason,
+                });
+                self.attempt += 1;
+                tokio::time::sleep(wait).await;
+                Ok(())
+            }
+        }
+    }
+
+    /// Looks again: either the package changed meanwhile, or one clean second download must rule out a fault on the
+    /// way. A second refutation of the same package is final.
+    pub(super) async fn refuted(&mut self, text: String, renew: &mut impl Renew) -> Result<()> {
+        if !self.renew(renew).await? {
+            if let Some(first) = self.refuted.take() {
+                let mut error = Error::new(ErrorKind::Mismatch, text.clone())
+                    .about(self.subject)
+                    .hint(
+                        "nothing was kept or unpacked: what is served is not the deployed package",
+                    );
+                if first == text {
+                    error = error.because("a second, clean download brought the same");
+                } else {
+                    error = error.because(format!(
+                        "of two clean downloads, the first differed too: {first}"
+                    ));
+                }
+                return Err(error);
+            }
+            self.warn(&text, "fetching once more to rule out a fault on the way");
+            self.refuted = Some(text);
+        }
+        Ok(())
+    }
+
+    /// Asks for a fresh URL; what came stays only if the package is still the same.
+    async fn look_again(&mut self, spool: &mut Spool, renew: &mut impl Renew) -> Result<()> {
+        if self.renew(renew).await? {
+            self.restart(spool).await?;
+        }
+        Ok(())
+    }
+
+    /// Asks for a fresh URL, and says whether the package changed.
+    async fn renew(&mut self, renew: &mut impl Renew) -> Result<bool> {
+        let target = renew.renew().await?;
+        self.url_refreshes += 1;
+        self.progress.url_is_fresh();
+        let changed = !target.same_package(&self.target);
+        if changed {
+            self.code_changes += 1;
+            if self.code_changes > MAX_CHANGES {
+                return Err(Error::new(
+                    ErrorKind::Unsettled,
+                    format!("the code changed {MAX_CHANGES} times while it was fetched"),
+                )
+                .about(self.subject)
+                .hint("something deploys again and again; try when it is done"));
+            }
+            self.warn(
+                "the code changed while it was fetched",
+                "what had come is dropped; fetching the new package",
+            );
+            self.refuted = None;
+            self.gone = false;
+            self.furthest = 0;
+            let size = target.size();
+            self.context.reporter.report(&Event::DownloadStarted {
+                subject: self.subject,
+                size,
+            });
+        }
+        self.target = target;
+        Ok(changed)
+    }
+
+    async fn restart(&mut self, spool: &mut Spool) -> Result<()> {
+        self.progress.forget();
+        match spool.reset().await {
+            Ok(()) => Ok(()),
+            Err(WriterEnded) => Err(spool.failure().await.about(self.subject)),
+        }
+    }
+
+    fn warn(&self, message: &str, hint: &str) {
+        self.context.reporter.report(&Event::Warning {
+            subject: self.subject,
+            message,
+            hint: Some(hint),
+        });
+    }
+}
