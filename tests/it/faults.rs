@@ -1120,9 +1120,11 @@ fn a_control_plane_that_is_busy() {
         Case::on_call("HTML", [Fault::html()]).calls(2, 1),
         Case::on_call(
             "megabytes of JSON",
-            [Fault::json(|answer| {
-                answer["Filler"] = json!("x".repeat(64 << 20))
-            })],
+            [Fault::Page {
+                status: 200,
+                content_type: "application/json".into(),
+                body: format!("{{\"Filler\": \"{}\"}}", "x".repeat(12 << 20)).into(),
+            }],
         )
         .calls(2, 1),
         Case::on_call("chunked", [Fault::Chunked])
