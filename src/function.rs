@@ -440,6 +440,7 @@ mod tests {
         )
     }
 
+    #[expect(clippy::many_single_char_names, reason = "five columns of a table")]
     fn want(
         p: &str,
         r: &str,

@@ -222,7 +222,7 @@ impl fmt::Debug for PresignedUrl {
             .field("url", &self.redacted())
             .field("age", &self.age())
             .field("life", &self.life)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

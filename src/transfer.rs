@@ -290,7 +290,7 @@ impl Transfer<'_> {
             // What cannot be mended counts most; else whichever broke first in the list.
             match (&first, &outcome) {
                 (Ok(()), _) | (Err(_), Err(Broken::Final(_) | Broken::SpoolEnded)) => {
-                    first = outcome
+                    first = outcome;
                 }
                 _ => {}
             }

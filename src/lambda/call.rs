@@ -107,8 +107,8 @@ impl Lambda {
         loop {
             self.pacer.wait(budget).await;
             let capture = Capture::default();
-            let sent = send(capture.clone()).await;
-            let failure = match (sent, capture.take()) {
+            let outcome = send(capture.clone()).await;
+            let failure = match (outcome, capture.take()) {
                 // The JSON is what counts: a field that changed its type may break the SDK's reading, not ours.
                 (_, Some(captured)) if captured.status == 200 => {
                     match Answer::parse(&captured.body) {

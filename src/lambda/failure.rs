@@ -244,11 +244,10 @@ fn judge(status: u16, code: Option<&str>, retry_after: Option<Duration>) -> (Err
             408 => (ErrorKind::Timeout, Failure::Transient),
             // A server that is overloaded may say until when, too.
             503 if retry_after.is_some() => (ErrorKind::Service, throttled),
-            500..=599 => (ErrorKind::Service, Failure::Transient),
+            // A fault of the server's, or a success that could not be read.
+            500..=599 | 200..=299 => (ErrorKind::Service, Failure::Transient),
             401 | 403 => (ErrorKind::AccessDenied, Failure::Permanent),
             404 => (ErrorKind::NotFound, Failure::Permanent),
-            // A success that could not be read.
-            200..=299 => (ErrorKind::Service, Failure::Transient),
             _ => (ErrorKind::Service, Failure::Permanent),
         },
     }

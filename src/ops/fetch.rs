@@ -36,6 +36,7 @@ use prior::Prior;
 
 /// What [`fetch`] is to do beside the plain job.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct FetchOptions {
     /// Where to; None is `./NAME` or `./NAME-QUALIFIER`.
     pub dest: Option<PathBuf>,

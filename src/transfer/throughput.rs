@@ -29,7 +29,8 @@ impl Throughput {
         if elapsed < self.window {
             return false;
         }
-        let too_slow = (self.bytes as f64) < MINIMUM as f64 * elapsed.as_secs_f64();
+        let least = u128::from(MINIMUM) * elapsed.as_millis() / 1000;
+        let too_slow = u128::from(self.bytes) < least;
         self.since = now;
         self.bytes = 0;
         too_slow
