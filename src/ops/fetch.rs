@@ -34,7 +34,7 @@ use crate::unpack::Limits;
 use layers::Layers;
 use prior::Prior;
 
-/// What [`fetch`] is to do beside the plain job.
+/// What [`fetch()`] is to do beside the plain job.
 #[derive(Debug, Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct FetchOptions {
@@ -74,7 +74,7 @@ impl Default for FetchOptions {
     }
 }
 
-/// What [`fetch`] did.
+/// What [`fetch()`] did.
 #[derive(Debug)]
 pub struct Fetched {
     /// What `larder.json` holds.

@@ -12,7 +12,7 @@ use crate::files::{self, FilesError, PublishOptions, Staging};
 use crate::package::{Claim, Received};
 use crate::unpack::{self, Limits, UnpackError};
 
-/// What [`unpack`] is to do beside the plain job.
+/// What [`unpack()`] is to do beside the plain job.
 #[derive(Debug, Clone, Default)]
 pub struct UnpackOptions {
     /// Where to; None is the package's name without `.zip`, in the current directory.
@@ -25,7 +25,7 @@ pub struct UnpackOptions {
     pub force: bool,
 }
 
-/// What [`unpack`] did.
+/// What [`unpack()`] did.
 #[derive(Debug, Clone)]
 pub struct UnpackedPackage {
     /// Where the tree lies.
