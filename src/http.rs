@@ -13,7 +13,7 @@ use reqwest::{Certificate, Client, redirect};
 use url::Url;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::presigned::redacted;
+use crate::presigned::{redacted, without_queries};
 
 /// Redirects followed for one request.
 const MAX_REDIRECTS: usize = 5;
@@ -275,7 +275,8 @@ impl Response {
             .map_err(|e| classify(&e, &self.url))
     }
 
-    /// The first `limit` bytes of the body, as text. For error bodies; what fails, or takes long, is left out.
+    /// The first `limit` bytes of the body, as text. For error bodies; what fails, or takes long, is left out, and so is
+    /// what they quote of the URL's query.
     pub async fn text(&mut self, limit: usize) -> String {
         let mut body = Vec::new();
         let deadline = tokio::time::Instant::now() + ERROR_BODY_TIME;
@@ -286,7 +287,7 @@ impl Response {
             }
         }
         body.truncate(limit);
-        String::from_utf8_lossy(&body).into_owned()
+        without_queries(&String::from_utf8_lossy(&body), &self.url)
     }
 }
 

@@ -184,6 +184,31 @@ pub(crate) fn redacted(url: &Url) -> String {
     bare.into()
 }
 
+/// What a server said, without the queries of URLs in it and without the values of `asked`'s query: the page of a
+/// proxy likes to quote the request that it denies. Values under 16 characters are no secrets.
+pub(crate) fn without_queries(text: &str, asked: &Url) -> String {
+    let raw = asked.query().unwrap_or_default().split('&');
+    let raw = raw.filter_map(|pair| Some(pair.split_once('=')?.1.to_owned()));
+    let decoded = asked.query_pairs().map(|(_, value)| value.into_owned());
+    let text = raw
+        .chain(decoded)
+        .filter(|value| value.len() >= 16)
+        .fold(text.to_owned(), |text, value| text.replace(&value, "…"));
+    let cut = |word: &str| match (word.find("://"), word.find('?')) {
+        (Some(scheme), Some(query)) if scheme < query => {
+            // What closes an element, or the sentence's next word, is not the URL's any more.
+            let end = word[query..]
+                .find(|c: char| c == '<' || c.is_whitespace())
+                .map_or(word.len(), |at| query + at);
+            format!("{}?…{}", &word[..query], &word[end..])
+        }
+        _ => word.to_owned(),
+    };
+    text.split_inclusive(|c: char| c == '<' || c.is_whitespace())
+        .map(cut)
+        .collect()
+}
+
 /// Shows the URL without its query, so that it may stand in any message.
 impl fmt::Display for PresignedUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -264,6 +289,30 @@ mod tests {
             "http://127.0.0.1/k",
         ] {
             assert_eq!(moved(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_a_server_quotes_of_the_url_is_not_repeated() {
+        let asked = Url::parse(
+            "https://h/k?versionId=1&X-Amz-Security-Token=t0ken%2Ft0ken%2Ft0ken&X-Amz-Signature=s1gnatures1gnature",
+        )
+        .unwrap();
+        for (text, shown) in [
+            ("<Code>AccessDenied</Code>", "<Code>AccessDenied</Code>"),
+            ("why? see https://docs/x", "why? see https://docs/x"),
+            (
+                "<m>GET https://h/k?a=b&c=d denied</m>",
+                "<m>GET https://h/k?… denied</m>",
+            ),
+            (
+                "<m>https://h/k?a=b</m><n>x</n>",
+                "<m>https://h/k?…</m><n>x</n>",
+            ),
+            ("s1gnatures1gnature is wrong", "… is wrong"),
+            ("t0ken/t0ken/t0ken, t0ken%2Ft0ken%2Ft0ken", "…, …"),
+        ] {
+            assert_eq!(without_queries(text, &asked), shown);
         }
     }
 

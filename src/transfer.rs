@@ -155,7 +155,8 @@ pub async fn download(
     };
     let mut spool = Spool::start(spool);
     loop {
-        if transfer.missing().is_empty() {
+        // Also of an empty package it is asked once what the server has.
+        if transfer.missing().is_empty() && transfer.stats().attempts > 0 {
             let (received, spent) = spool.finish().await?;
             context.reporter.report(&Event::Verifying {
                 size: received.size(),
@@ -253,11 +254,9 @@ impl Transfer<'_> {
         let (size, missing) = (self.target.size(), self.missing());
         let pull = self.pull(spool);
         if self.whole_only || size < LARGE {
-            // An empty package has nothing to pull, and is whole already.
-            return match missing.first() {
-                Some(gap) => pull.alone(gap.clone()).await,
-                None => Ok(()),
-            };
+            return pull
+                .alone(missing.first().cloned().unwrap_or(0..size))
+                .await;
         }
         match (self.progress.speed(), missing.first()) {
             (Some(speed), _) if speed < FAST => self.parallel(&pull, &missing).await,

@@ -4,19 +4,26 @@ use std::error::Error as StdError;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_smithy_runtime_api::box_error::BoxError;
-use aws_smithy_runtime_api::client::interceptors::context::AfterDeserializationInterceptorContextRef;
+use aws_smithy_runtime_api::client::interceptors::context::{
+    AfterDeserializationInterceptorContextRef, BeforeDeserializationInterceptorContextMut,
+};
 use aws_smithy_runtime_api::client::interceptors::{Intercept, dyn_dispatch_hint};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::config_bag::ConfigBag;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use http_body_util::Limited;
 
 use super::failure::{Call, CallFailure};
 use super::{Answer, Budget, Lambda};
 use crate::error::Result;
 use crate::events::Event;
 use crate::transfer::retry::{Decision, Failure};
+
+/// The longest answer that is read, in bytes. Lambda's longest, a page of functions, is a few hundred KiB.
+const MAX_ANSWER: usize = 8 << 20;
 
 /// What an attempt's answer was on the wire. One capture belongs to one attempt, so concurrent calls never mix.
 #[derive(Debug, Clone, Default)]
@@ -33,6 +40,19 @@ struct Captured {
 impl Intercept for Capture {
     fn name(&self) -> &'static str {
         "larder::Capture"
+    }
+
+    fn modify_before_deserialization(
+        &self,
+        context: &mut BeforeDeserializationInterceptorContextMut<'_>,
+        _components: &RuntimeComponents,
+        _config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        // The SDK reads a body into memory however long it is.
+        let body = context.response_mut().body_mut();
+        let whole = std::mem::replace(body, SdkBody::taken());
+        *body = SdkBody::from_body_1_x(Limited::new(whole, MAX_ANSWER));
+        Ok(())
     }
 
     fn read_after_deserialization(

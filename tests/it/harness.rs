@@ -194,15 +194,29 @@ pub fn tool(name: &str, package: &str) -> Option<PathBuf> {
             .find(|candidate| candidate.is_file())
     });
     if found.is_none() {
-        let skip = std::env::var_os("LARDER_SKIP").unwrap_or_default();
         assert!(
-            skip.to_string_lossy().split(',').any(|s| s == name),
+            skipped(name),
             "{name} is not installed. Install it (Debian: apt-get install {package}), or skip the tests that need it \
              with LARDER_SKIP={name}"
         );
-        eprintln!("SKIPPED: {name} is not installed (LARDER_SKIP)");
     }
     found
+}
+
+/// Whether `LARDER_SKIP`, a list with commas, leaves out the tests that need `what`. If so it is said on the real
+/// standard error, where the test runner's capture does not hide it.
+pub fn skipped(what: &str) -> bool {
+    let list = std::env::var("LARDER_SKIP").unwrap_or_default();
+    let skip = list.split(',').any(|name| name.trim() == what);
+    if skip {
+        let thread = std::thread::current();
+        let test = thread.name().unwrap_or("a test").to_owned();
+        let _ = writeln!(
+            std::io::stderr(),
+            "SKIPPED: {test}: needs {what} (LARDER_SKIP)"
+        );
+    }
+    skip
 }
 
 /// Whether any of `files` or `texts` holds `needle`; says where.

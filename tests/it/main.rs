@@ -10,10 +10,16 @@
 
 mod bad_input;
 mod contract;
+mod crash;
 mod face;
+mod faults;
 mod fetch;
 mod harness;
+mod interrupt;
 mod layers;
+mod leak;
+mod moto;
 mod options;
+mod parallel;
 mod proof;
 mod storage;
