@@ -87,7 +87,7 @@ impl Plan {
     }
 
     /// How many entries were left out because another one of the same name was taken
-    /// ([`Duplicates::First`], [`Duplicates::Last`]).
+    /// ([`Duplicates::First`](super::Duplicates::First), [`Duplicates::Last`](super::Duplicates::Last)).
     pub fn dropped_duplicates(&self) -> u64 {
         self.dropped
     }
