@@ -16,3 +16,6 @@ lint:            ## format, clippy, documentation, licences and sources of depen
 
 doc:
 	cargo doc --no-deps --open
+
+fuzz:            ## the unpacker's targets, each for SECONDS (60); TARGET names one
+	for target in $${TARGET:-headers plan unpack}; do fuzz/run $$target $${SECONDS:-60} || exit 1; done

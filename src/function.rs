@@ -219,9 +219,18 @@ impl FromStr for FunctionRef {
             region: region.map(ToOwned::to_owned),
             account: account.map(ToOwned::to_owned),
             name: name.to_owned(),
-            qualifier: qualifier.map(str::parse).transpose()?,
+            qualifier: qualifier.map(after_name).transpose()?,
         })
     }
+}
+
+/// The qualifier after a name: there a `$` stands only in `$LATEST` and `$LATEST.PUBLISHED`, while `Qualifier` may hold one
+/// anywhere.
+fn after_name(text: &str) -> Result<Qualifier, QualifierError> {
+    if text.contains('$') && !matches!(text, "$LATEST" | "$LATEST.PUBLISHED") {
+        return Err(QualifierError::Character('$'));
+    }
+    text.parse()
 }
 
 /// Takes `arn:PARTITION:lambda` off, and gives the partition.
@@ -410,7 +419,7 @@ mod tests {
     use proptest::prelude::*;
 
     /// The pattern of `FunctionName` in the public service model.
-    const PATTERN: &str = r"^(arn:(aws[a-zA-Z-]*)?:lambda:)?((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}:)?(\d{12}:)?(function:)?([a-zA-Z0-9-_\.]+)(:(\$LATEST(\.PUBLISHED)?|[a-zA-Z0-9-_$]+))?$";
+    const PATTERN: &str = r"^(arn:(aws[a-zA-Z-]*)?:lambda:)?((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}:)?(\d{12}:)?(function:)?([a-zA-Z0-9-_\.]+)(:(\$LATEST(\.PUBLISHED)?|[a-zA-Z0-9-_]+))?$";
 
     fn parts(
         text: &str,
@@ -522,6 +531,8 @@ mod tests {
             "f:1:2",
             "f:a b",
             "f:$LATEST.OTHER",
+            "f:$OLDEST",
+            "f:a$b",
             "arn:aws:lambda:us-west-2:123456789012:layer:l:1",
             "arn:aws:s3:::bucket",
             "arn:aws:lambda:us-west-2:12345:function:f",

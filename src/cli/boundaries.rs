@@ -61,7 +61,7 @@ const RULES: &[Rule] = &[
         why: "one module knows how to keep a URL's query out of errors, and to bound every wait",
     },
     Rule {
-        words: &["libdeflater", "flate2"],
+        words: &["libdeflater", "fdeflate", "flate2"],
         may: &["unpack.rs", "unpack/"],
         why: "one module reads archives, by the policy",
     },

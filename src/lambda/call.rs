@@ -5,14 +5,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::context::{
-    AfterDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextRef,
+    AfterDeserializationInterceptorContextRef, BeforeDeserializationInterceptorContextMut,
+    BeforeTransmitInterceptorContextRef,
 };
 use aws_smithy_runtime_api::client::interceptors::{Intercept, dyn_dispatch_hint};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::config_bag::ConfigBag;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use http_body_util::Limited;
 use url::Url;
 
 use super::failure::{Call, CallFailure};
@@ -20,6 +23,9 @@ use super::{Answer, Budget, Lambda};
 use crate::error::Result;
 use crate::events::Event;
 use crate::transfer::retry::{Decision, Failure};
+
+/// The longest answer that is read, in bytes. Lambda's longest, a page of functions, is a few hundred KiB.
+const MAX_ANSWER: usize = 8 << 20;
 
 /// What an attempt's answer was on the wire. One capture belongs to one attempt, so concurrent calls never mix.
 #[derive(Debug, Clone, Default)]
@@ -53,6 +59,19 @@ impl Intercept for Capture {
     ) -> Result<(), BoxError> {
         let url = Url::parse(context.request().uri()).ok();
         self.seen().host = url.and_then(|url| url.host_str().map(ToOwned::to_owned));
+        Ok(())
+    }
+
+    fn modify_before_deserialization(
+        &self,
+        context: &mut BeforeDeserializationInterceptorContextMut<'_>,
+        _components: &RuntimeComponents,
+        _config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        // The SDK reads a body into memory however long it is.
+        let body = context.response_mut().body_mut();
+        let whole = std::mem::replace(body, SdkBody::taken());
+        *body = SdkBody::from_body_1_x(Limited::new(whole, MAX_ANSWER));
         Ok(())
     }
 

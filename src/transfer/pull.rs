@@ -146,7 +146,7 @@ impl Pull<'_> {
             Judged::Whole => return Err(Broken::RangeIgnored),
             Judged::Broken(broken) => return Err(broken),
         };
-        self.answered(&response, &range);
+        self.answered(&response, &range)?;
         let began = Instant::now();
         self.body(&mut response, range).await?;
         Ok(Some(began))
@@ -165,16 +165,24 @@ impl Pull<'_> {
         Ok(state.etag.clone().filter(|_| range.start > 0))
     }
 
-    fn answered(&self, response: &Response, range: &Range<u64>) {
+    /// Notes what the answer is part of. A server that does not know `If-Match` may send a part of another object.
+    fn answered(&self, response: &Response, range: &Range<u64>) -> Result<(), Broken> {
         let mut state = lock(&self.progress.0);
+        let etag = response.header("etag");
+        if let (Some(before), Some(now)) = (&state.etag, etag)
+            && before != now
+            && state.have.count() > 0
+        {
+            return Err(Broken::ObjectChanged);
+        }
         if range.start > 0 && std::mem::take(&mut state.broke) {
             state.stats.resumed += 1;
         }
-        if let Some(etag) = response.header("etag")
-            && !etag.starts_with("W/")
-        {
+        // A weak ETag says nothing about bytes (RFC 9110 section 8.8.1).
+        if let Some(etag) = etag.filter(|etag| !etag.starts_with("W/")) {
             state.etag = Some(etag.to_owned());
         }
+        Ok(())
     }
 
     /// Takes the body in, which must bring just the bytes of `range`.

@@ -318,7 +318,7 @@ fn destinations() -> Vec<Failing> {
             symlink("file", bench.path("out")).unwrap();
         }),
         exists("a link to nowhere", |bench| {
-            symlink("nowhere", bench.path("out")).unwrap()
+            symlink("nowhere", bench.path("out")).unwrap();
         }),
         Failing::new("a link to itself", 8, "io")
             .when(|bench| {
@@ -694,7 +694,7 @@ fn locations() -> Vec<Failing> {
                 planted(bench, "web")
                     .zip(package(1, 4000))
                     .create()
-                    .patch(change)
+                    .patch(change);
             })
             .calls(1, 0)
     };
@@ -725,7 +725,7 @@ fn locations() -> Vec<Failing> {
             Some("https:///?X-Amz-Signature=LARDERSECRETMARKER"),
         ),
         patched("Location is a number", |answer| {
-            answer["Code"]["Location"] = json!(7)
+            answer["Code"]["Location"] = json!(7);
         }),
         patched("Code is null", |answer| answer["Code"] = Value::Null),
         patched("Code is empty", |answer| answer["Code"] = json!({})),
@@ -941,7 +941,7 @@ fn bodies_that_are_not_the_package() {
     all(&bodies());
 }
 
-/// What GetFunction answers, each time.
+/// What `GetFunction` answers, each time.
 fn answers() -> Vec<Failing> {
     let raw = |name: &str, body: &'static [u8]| {
         Failing::new(format!("GetFunction answers {name}"), 6, "service")
@@ -949,7 +949,7 @@ fn answers() -> Vec<Failing> {
                 planted(bench, "web")
                     .zip(package(1, 4000))
                     .create()
-                    .raw(body)
+                    .raw(body);
             })
             .says(&["GetFunction", "no usable answer"])
             .calls(2, 0)
@@ -960,7 +960,7 @@ fn answers() -> Vec<Failing> {
                 planted(bench, "web")
                     .zip(package(1, 4000))
                     .create()
-                    .patch(change)
+                    .patch(change);
             })
             .says(&["web"])
     };
@@ -1167,7 +1167,8 @@ fn archives() -> Vec<Failing> {
             "archive_broken",
             b"#!/bin/sh\necho no zip\n".to_vec(),
         ),
-        refused("of no bytes", "archive_broken", Vec::new()),
+        // What is stated to be empty is not asked for.
+        refused("of no bytes", "archive_broken", Vec::new()).calls(1, 0),
         refused(
             "with more than --max-unpacked-size",
             "archive_unsafe",

@@ -1,7 +1,7 @@
 //! Runs that are killed for real (SIGKILL) at random moments: the destination is whole or absent, or what it was, and a
 //! rerun just works and clears what was left. `src/files/tests/crash.rs` kills at every named moment of publishing.
 
-#![allow(clippy::unwrap_used, reason = "tests may panic")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests may panic")]
 
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};

@@ -107,7 +107,7 @@ const PHASES: &[Phase] = &[
         arrange: |bench| {
             bench
                 .aws
-                .fault(On::GetFunction.always(), Fault::throttled(Some(50)))
+                .fault(On::GetFunction.always(), Fault::throttled(Some(50)));
         },
         arguments: &[],
         begun: |bench| assert!(bench.aws.wait_until(SOON, |r| r.iter().any(|r| r.complete))),
@@ -121,7 +121,7 @@ const PHASES: &[Phase] = &[
                 bench
                     .aws
                     .wait_until(SOON, |r| r.iter().any(|r| r.operation == "GetObject"))
-            )
+            );
         },
     },
     Phase {
@@ -141,7 +141,7 @@ const PHASES: &[Phase] = &[
         arrange: |bench| {
             bench
                 .aws
-                .fault(On::Object.always(), Fault::throttled(Some(50)))
+                .fault(On::Object.always(), Fault::throttled(Some(50)));
         },
         arguments: &[],
         begun: |bench| {

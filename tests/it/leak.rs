@@ -24,20 +24,20 @@ const CASES: &[(&str, i32, Arrange)] = &[
     ("resumed", 0, |b| b.aws.fault(On::Object, Fault::rst(2000))),
     ("a renewed URL", 0, |b| {
         b.aws
-            .fault(On::Object, Fault::S3(S3Error::RequestHasExpired))
+            .fault(On::Object, Fault::S3(S3Error::RequestHasExpired));
     }),
     ("an ended token, which the body repeats", 0, |b| {
-        b.aws.fault(On::Object, Fault::S3(S3Error::ExpiredToken))
+        b.aws.fault(On::Object, Fault::S3(S3Error::ExpiredToken));
     }),
     ("ended tokens", 6, |b| {
         b.aws
-            .fault(On::Object.always(), Fault::S3(S3Error::ExpiredToken))
+            .fault(On::Object.always(), Fault::S3(S3Error::ExpiredToken));
     }),
     ("a signature that the body repeats", 4, |b| {
         b.aws.fault(
             On::Object.always(),
             Fault::S3(S3Error::SignatureDoesNotMatch),
-        )
+        );
     }),
     ("a proxy's page that repeats the URL", 4, |b| {
         let body = format!(
@@ -68,28 +68,28 @@ const CASES: &[(&str, i32, Arrange)] = &[
         );
     }),
     ("S3 is busy", 6, |b| {
-        b.aws.fault(On::Object.always(), Fault::slow_down())
+        b.aws.fault(On::Object.always(), Fault::slow_down());
     }),
     ("reset each time", 6, |b| {
-        b.aws.fault(On::Object.always(), Fault::rst(0))
+        b.aws.fault(On::Object.always(), Fault::rst(0));
     }),
     ("no answer", 6, |b| {
-        b.aws.fault(On::Object.always(), Fault::NoAnswer)
+        b.aws.fault(On::Object.always(), Fault::NoAnswer);
     }),
     ("no HTTP", 6, |b| {
         b.aws.fault(
             On::Object.always(),
             Fault::Header("Content-Length".into(), "x".into()),
-        )
+        );
     }),
     ("another package", 1, |b| {
-        b.aws.fault(On::Object.always(), Fault::flip(1))
+        b.aws.fault(On::Object.always(), Fault::flip(1));
     }),
     ("HTML", 1, |b| {
-        b.aws.fault(On::Object.always(), Fault::html())
+        b.aws.fault(On::Object.always(), Fault::html());
     }),
     ("a redirect loop", 6, |b| {
-        b.aws.fault(On::Object.always(), Fault::RedirectLoop)
+        b.aws.fault(On::Object.always(), Fault::RedirectLoop);
     }),
     (
         "a redirect with the signature to where nobody listens",
@@ -124,19 +124,19 @@ const CASES: &[(&str, i32, Arrange)] = &[
     }),
     ("throttled", 6, |b| {
         b.aws
-            .fault(On::GetFunction.always(), Fault::throttled(None))
+            .fault(On::GetFunction.always(), Fault::throttled(None));
     }),
     ("GetFunction breaks off", 6, |b| {
-        b.aws.fault(On::GetFunction.always(), Fault::fin(400))
+        b.aws.fault(On::GetFunction.always(), Fault::fin(400));
     }),
     ("GetFunction is cut", 6, |b| {
-        b.aws.fault(On::GetFunction.always(), Fault::CutBody(1500))
+        b.aws.fault(On::GetFunction.always(), Fault::CutBody(1500));
     }),
     ("denied", 4, |b| {
         b.aws.fault(
             On::GetFunction.always(),
             Fault::access_denied("lambda:GetFunction"),
-        )
+        );
     }),
     ("a wrong signature that the message repeats", 4, |b| {
         let message = format!(
@@ -183,7 +183,7 @@ const CASES: &[(&str, i32, Arrange)] = &[
             .create();
     }),
     ("a destination that is taken", 8, |b| {
-        std::fs::write(b.path("out"), "").unwrap()
+        std::fs::write(b.path("out"), "").unwrap();
     }),
 ];
 

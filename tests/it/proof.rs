@@ -1,11 +1,18 @@
 //! What the proofs share: tables whose cases run side by side, a case of a run that must fail, and what holds for every
 //! run whatever happens to it (no secret shown, nothing left behind, nothing of the user's touched).
 
+#![allow(
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "tests may panic, and say what they leave out"
+)]
+
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -411,14 +418,14 @@ fn namespaces() -> Option<()> {
 /// `command` as a user who is not root, for whom permissions hold. Gives it back as it is where this process is none.
 pub fn as_nobody(command: &Command) -> Command {
     if !is_root() {
-        return again(command.get_program().into(), &[], command);
+        return again(command.get_program(), &[], command);
     }
     let drop = ["--reuid=65534", "--regid=65534", "--clear-groups", "--"];
-    again("setpriv".into(), &drop, command)
+    again("setpriv".as_ref(), &drop, command)
 }
 
-fn again(program: PathBuf, before: &[&str], command: &Command) -> Command {
-    let mut out = Command::new(&program);
+fn again(program: &OsStr, before: &[&str], command: &Command) -> Command {
+    let mut out = Command::new(program);
     out.args(before);
     if !before.is_empty() {
         out.arg(command.get_program());
