@@ -1,11 +1,12 @@
 //! One call: paced, tried again where that may help, and its JSON kept as it came.
 
 use std::error::Error as StdError;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::context::{
     AfterDeserializationInterceptorContextRef, BeforeDeserializationInterceptorContextMut,
+    BeforeTransmitInterceptorContextRef,
 };
 use aws_smithy_runtime_api::client::interceptors::{Intercept, dyn_dispatch_hint};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
@@ -15,6 +16,7 @@ use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::config_bag::ConfigBag;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use http_body_util::Limited;
+use url::Url;
 
 use super::failure::{Call, CallFailure};
 use super::{Answer, Budget, Lambda};
@@ -27,7 +29,14 @@ const MAX_ANSWER: usize = 8 << 20;
 
 /// What an attempt's answer was on the wire. One capture belongs to one attempt, so concurrent calls never mix.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Capture(Arc<Mutex<Option<Captured>>>);
+pub(super) struct Capture(Arc<Mutex<Seen>>);
+
+#[derive(Debug, Default)]
+struct Seen {
+    /// The host that was asked.
+    host: Option<String>,
+    answer: Option<Captured>,
+}
 
 #[derive(Debug)]
 struct Captured {
@@ -40,6 +49,17 @@ struct Captured {
 impl Intercept for Capture {
     fn name(&self) -> &'static str {
         "larder::Capture"
+    }
+
+    fn read_before_transmit(
+        &self,
+        context: &BeforeTransmitInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        _config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let url = Url::parse(context.request().uri()).ok();
+        self.seen().host = url.and_then(|url| url.host_str().map(ToOwned::to_owned));
+        Ok(())
     }
 
     fn modify_before_deserialization(
@@ -72,15 +92,15 @@ impl Intercept for Capture {
                     .map(ToOwned::to_owned),
                 body: body.to_vec(),
             };
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(captured);
+            self.seen().answer = Some(captured);
         }
         Ok(())
     }
 }
 
 impl Capture {
-    fn take(&self) -> Option<Captured> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -108,7 +128,8 @@ impl Lambda {
             self.pacer.wait(budget).await;
             let capture = Capture::default();
             let outcome = send(capture.clone()).await;
-            let failure = match (outcome, capture.take()) {
+            let Seen { host, answer } = std::mem::take(&mut *capture.seen());
+            let mut failure = match (outcome, answer) {
                 // The JSON is what counts: a field that changed its type may break the SDK's reading, not ours.
                 (_, Some(captured)) if captured.status == 200 => {
                     match Answer::parse(&captured.body) {
@@ -131,6 +152,7 @@ impl Lambda {
                 (Ok(_), _) => CallFailure::no_answer("it has no body".to_owned()),
                 (Err(e), _) => CallFailure::from_sdk(&e),
             };
+            failure.host = host;
             if matches!(failure.retry, Failure::Throttled { .. }) {
                 self.pacer.throttled();
             }

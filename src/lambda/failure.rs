@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_runtime_api::client::result::{ConnectorError, SdkError};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use super::permission::action_of;
@@ -23,6 +23,8 @@ pub(super) struct CallFailure {
     detail: Option<String>,
     status: Option<u16>,
     request_id: Option<String>,
+    /// The host that was asked, when it came so far.
+    pub(super) host: Option<String>,
 }
 
 /// The call that failed, for the words of its error.
@@ -59,9 +61,13 @@ impl CallFailure {
                 )
             }
             SdkError::ResponseError(response) => {
-                let raw = response.raw();
-                let mut failure = Self::from_answer(raw.status().as_u16(), None, None, None, None);
-                failure.detail = Some(causes(error));
+                let status = response.raw().status().as_u16();
+                let mut failure = Self::from_answer(status, None, None, None, None);
+                let detail = causes(error);
+                if (200..300).contains(&status) {
+                    failure.kind = broken_answer(&detail);
+                }
+                failure.detail = Some(detail);
                 failure
             }
             SdkError::TimeoutError(_) => {
@@ -98,6 +104,7 @@ impl CallFailure {
             detail: Some(detail),
             status: None,
             request_id: None,
+            host: None,
         }
     }
 
@@ -117,6 +124,7 @@ impl CallFailure {
             detail: message.map(|m| without_signed_material(m).to_owned()),
             status: Some(status),
             request_id,
+            host: None,
         }
     }
 
@@ -144,6 +152,9 @@ impl CallFailure {
             ErrorKind::NoCredentials => "no AWS credentials were found".to_owned(),
             ErrorKind::Throttled => format!("AWS throttles {operation}, also after all attempts"),
             ErrorKind::Timeout => format!("{operation} brought no answer in time"),
+            ErrorKind::Network if self.status.is_some() => {
+                format!("the answer to {operation} broke off")
+            }
             ErrorKind::Network => format!("{operation} could not be sent"),
             ErrorKind::Usage => format!("{operation} is refused as malformed"),
             _ => match self.status {
@@ -186,6 +197,10 @@ impl CallFailure {
             ErrorKind::NotFound => format!(
                 "check the name and the qualifier, the region ({region}) and the account; `aws lambda list-functions --region {region}` shows what is there"
             ),
+            ErrorKind::AccessDenied if code.is_empty() => format!(
+                "AWS says why it denies, and this answer does not: a proxy or firewall between here and {} may have given it",
+                self.host.as_deref().unwrap_or("the endpoint")
+            ),
             ErrorKind::AccessDenied => {
                 format!("the caller needs the IAM action {action} on {subject}")
             }
@@ -200,9 +215,19 @@ impl CallFailure {
             ErrorKind::Network if is_certificate_problem(detail) => {
                 "if a proxy signs with its own certificate, name its CA in AWS_CA_BUNDLE".to_owned()
             }
-            ErrorKind::Network | ErrorKind::Timeout => format!(
-                "check the network, HTTPS_PROXY, the endpoint and the region's name ({region})"
-            ),
+            ErrorKind::Network | ErrorKind::Timeout => {
+                let host = self.host.as_ref().map(|host| format!(" ({host})"));
+                format!(
+                    "check the network, HTTPS_PROXY, the endpoint{} and the region's name ({region})",
+                    host.unwrap_or_default()
+                )
+            }
+            ErrorKind::Service if self.status.is_some_and(|status| status >= 500) => {
+                "the fault is on the server's side: try again later, or more often with --max-attempts".to_owned()
+            }
+            ErrorKind::Usage if !code.is_empty() => {
+                "check the name and the qualifier: what they say is well-formed, and not to AWS's liking".to_owned()
+            }
             _ => return None,
         })
     }
@@ -270,7 +295,23 @@ fn credentials_hint(code: &str, detail: &str) -> &'static str {
         "UnrecognizedClientException" | "InvalidClientTokenId" | "InvalidAccessKeyId" => {
             "the access key or session token is not valid, or not in this region (is the region enabled for the account?)"
         }
+        // Credentials that are got from STS fail with its errors.
+        _ if detail.contains("ExpiredToken") => credentials_hint("ExpiredToken", detail),
+        _ if detail.contains("AssumeRole") => {
+            "the caller needs sts:AssumeRole on the role, and the role must trust the caller (with the external id, if it asks for one)"
+        }
         _ => "check which credentials are used: `aws sts get-caller-identity`",
+    }
+}
+
+/// What an answer is that began well and did not come whole.
+fn broken_answer(detail: &str) -> ErrorKind {
+    if detail.contains("minimum throughput") {
+        ErrorKind::Timeout
+    } else if detail.contains("error reading a body") {
+        ErrorKind::Network
+    } else {
+        ErrorKind::Service
     }
 }
 
@@ -287,12 +328,29 @@ fn credentials_failure(error: &(dyn StdError + 'static)) -> Option<CallFailure> 
                 CredentialsError::ProviderTimedOut(_) => {
                     CallFailure::local(ErrorKind::NoCredentials, Failure::Transient, detail)
                 }
-                _ => CallFailure::local(ErrorKind::CredentialsRefused, Failure::Permanent, detail),
+                // The SDK has tried these again by itself.
+                _ => CallFailure::local(refusal(credentials), Failure::Permanent, detail),
             });
         }
         next = e.source();
     }
     None
+}
+
+/// Whether the credentials' source refused, or could not even be asked.
+fn refusal(error: &CredentialsError) -> ErrorKind {
+    let mut next: Option<&(dyn StdError + 'static)> = Some(error);
+    while let Some(e) = next {
+        if let Some(connector) = e.downcast_ref::<ConnectorError>() {
+            return if connector.is_timeout() {
+                ErrorKind::Timeout
+            } else {
+                ErrorKind::Network
+            };
+        }
+        next = e.source();
+    }
+    ErrorKind::CredentialsRefused
 }
 
 /// An error and its causes as one line. Neighbours that repeat each other are said once.

@@ -1,7 +1,7 @@
 //! larder against moto, an AWS that others wrote: real packages, both ways to reach it, every way to get credentials.
 //!
 //! Where moto answers otherwise than AWS does, the test says so and holds larder to what is right for that answer:
-//! - GetFunction's `Location` is unsigned, and nothing is stored there: [`Moto::serve`] puts the package in its place.
+//! - `GetFunction`'s `Location` is unsigned, and nothing is stored there: [`Moto::serve`] puts the package in its place.
 //! - All versions of a function share one `Location`.
 //! - A partial ARN is answered with a status of 500 or 502.
 
@@ -43,19 +43,19 @@ impl Moto {
     }
 
     fn role(&self) -> String {
-        self.role_in(ACCOUNT, &self.client("iam"))
+        Self::role_in(ACCOUNT, &self.client("iam"))
     }
 
     /// The ARN of an execution role in the account that `iam` acts in.
-    fn role_in(&self, account: &str, iam: &Client<'_>) -> String {
+    fn role_in(account: &str, iam: &Client<'_>) -> String {
         let arguments = json!({"RoleName": "lambda", "AssumeRolePolicyDocument": "{}"});
-        if let Err(refused) = iam.try_call("create_role", arguments) {
+        if let Err(refused) = iam.try_call("create_role", &arguments) {
             assert!(refused.contains("EntityAlreadyExists"), "{refused}");
         }
         format!("arn:aws:iam::{account}:role/lambda")
     }
 
-    /// Puts a zip where GetFunction says that the function's package is.
+    /// Puts a zip where `GetFunction` says that the function's package is.
     fn serve(&self, name: &str, zip: &Path) {
         self.put_at(&self.location(name), zip);
     }
@@ -194,7 +194,8 @@ fn a_python_package_with_shared_libraries() {
         package
             .nodes()
             .keys()
-            .any(|path| path.starts_with("charset_normalizer/") && path.ends_with(".so")),
+            .any(|path| path.starts_with("charset_normalizer/")
+                && Path::new(path).extension().is_some_and(|e| e == "so")),
         "a wheel for this platform"
     );
     for moto in Moto::both() {

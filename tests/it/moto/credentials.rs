@@ -1,6 +1,8 @@
 //! Every place that credentials come from, as far as moto plays along. The function lies in an account that only a role
 //! leads to: what was fetched shows whose credentials were used.
 
+#![allow(clippy::too_many_lines, reason = "a table is as long as what it lists")]
+
 use std::path::Path;
 use std::process::Command;
 
@@ -17,6 +19,7 @@ const OTHER: &str = "111122223333";
 const ROLE: &str = "arn:aws:iam::111122223333:role/reader";
 
 /// One way to say who is asking.
+#[derive(Default)]
 struct Source {
     name: &'static str,
     /// `~/.aws/config`.
@@ -27,19 +30,6 @@ struct Source {
     arguments: Vec<&'static str>,
     /// Whether the environment holds the keys of [`ACCOUNT`].
     keys: bool,
-}
-
-impl Default for Source {
-    fn default() -> Self {
-        Self {
-            name: "",
-            config: String::new(),
-            shared: String::new(),
-            variables: Vec::new(),
-            arguments: Vec::new(),
-            keys: false,
-        }
-    }
 }
 
 impl Source {
@@ -69,7 +59,7 @@ impl Source {
 /// Creates a function in the other account, and gives the keys that lead there.
 fn deploy(moto: &Moto, name: &str, package: &Package) -> Value {
     let keys = moto.assume(OTHER);
-    let role = moto.role_in(OTHER, &moto.client("iam").credentials(&keys));
+    let role = Moto::role_in(OTHER, &moto.client("iam").credentials(&keys));
     let arguments = json!({
         "FunctionName": name,
         "Runtime": package.runtime,

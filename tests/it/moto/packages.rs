@@ -30,7 +30,7 @@ impl Package {
             match theirs.get(path) {
                 None => out.push(format!("{path} is missing")),
                 Some(found) if found != node => {
-                    out.push(format!("{path} is {found:.80?} and should be {node:.80?}"))
+                    out.push(format!("{path} is {found:.80?} and should be {node:.80?}"));
                 }
                 Some(_) => {}
             }
@@ -221,7 +221,7 @@ pub fn npm_itself(venv: &Venv, dir: &Path) -> Option<Package> {
     }
 }
 
-/// A custom runtime: one native program called `bootstrap`. It is `openssl`, which moto_proxy needs anyway.
+/// A custom runtime: one native program called `bootstrap`. It is `openssl`, which `moto_proxy` needs anyway.
 pub fn native(venv: &Venv, dir: &Path) -> Package {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let program = std::env::split_paths(&path)
