@@ -3,7 +3,7 @@
 //! `make bench` runs it; `make bench ITEMS="python node" ROUNDS=7 LARDER_CORPUS=DIR` takes other packages: every
 //! `DIR/NAME.zip`. Rounds are interleaved, each tool once a round, so that a machine that is busy is busy for all.
 //! Everything is written to a tmpfs where there is one. The figures are medians; a ratio is the median of the ratios
-//! within the rounds. CPU is user and system time of all processes of a run; memory is the largest VmHWM among them.
+//! within the rounds. CPU is user and system time of all processes of a run; memory is the largest `VmHWM` among them.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -293,7 +293,7 @@ fn cpu() -> std::io::Result<f64> {
     Ok(seconds(usage.user_time()) + seconds(usage.system_time()))
 }
 
-/// The largest VmHWM among a process and its children, in KiB.
+/// The largest `VmHWM` among a process and its children, in KiB.
 fn high_water(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let own = status
