@@ -216,8 +216,11 @@ pub struct TransferRecord {
     pub started_at: String,
     /// UTC.
     pub finished_at: String,
-    /// Requests made for the bytes.
+    /// Tries: one, and one more for each that broke or brought something else.
     pub attempts: u32,
+    /// GETs made for the bytes; a large package may take several in one try.
+    #[serde(default)]
+    pub requests: u32,
     /// How often a broken transfer went on where it had stopped.
     pub resumed: u32,
     /// How often a fresh URL was asked for.

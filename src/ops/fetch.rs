@@ -342,6 +342,7 @@ fn record_of(
             started_at: to_milliseconds(started_at),
             finished_at: to_milliseconds(Timestamp::now()),
             attempts: stats.attempts,
+            requests: stats.requests,
             resumed: stats.resumed,
             url_refreshes: stats.url_refreshes,
             code_changes: stats.code_changes,
