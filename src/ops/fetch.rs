@@ -124,7 +124,13 @@ pub async fn fetch(
         .clone()
         .unwrap_or_else(|| Path::new(".").join(function.directory_name()));
     let prior = if options.update {
-        Prior::read(&dest)?
+        let (place, sync) = (dest.clone(), options.sync);
+        blocking(move || {
+            // A run that died may have left the record aside.
+            files::repair(&place, sync)?;
+            Prior::read(&place)
+        })
+        .await?
     } else {
         None
     };
