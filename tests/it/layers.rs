@@ -1,6 +1,6 @@
 //! `larder fetch --layers`.
 
-use larder_testkit::packages;
+use larder_testkit::{Fault, On, S3Error, packages};
 
 use crate::harness::{Bench, json};
 
@@ -137,4 +137,34 @@ fn a_layer_whose_bytes_are_wrong_fails_the_fetch() {
         .expect(1)
         .says(&[&wrong]);
     assert!(bench.names().is_empty(), "{:?}", bench.names());
+}
+
+#[test]
+fn a_layer_whose_object_is_not_given_fails_the_fetch() {
+    for (fault, code) in [(S3Error::AccessDenied, 4), (S3Error::NoSuchKey, 5)] {
+        let bench = Bench::new();
+        let arn = layer(&bench, "common", larder_testkit::ACCOUNT);
+        let zip = packages::python_package().zip();
+        bench.aws.function("f").zip(zip).layer(&arn).create();
+        // The first object is the function's own.
+        for nth in 2..9 {
+            bench.aws.fault(On::Object.nth(nth), Fault::S3(fault));
+        }
+        let ran = bench.run(&["fetch", "f", "--layers", "--allow-missing-layers"]);
+        let ran = ran.says(&["common"]);
+        assert!(matches!(ran.code, 4..=7), "{code}: {ran:?}");
+        assert!(!ran.stderr.contains("is kept"), "{}", ran.stderr);
+        assert!(bench.names().is_empty(), "{:?}", bench.names());
+    }
+}
+
+#[test]
+fn a_missing_layer_leaves_no_directory() {
+    let bench = Bench::new();
+    let arn = layer(&bench, "common", larder_testkit::ACCOUNT);
+    bench.aws.delete_layer(&arn);
+    let zip = packages::python_package().zip();
+    bench.aws.function("f").zip(zip).layer(&arn).create();
+    bench.run(&["fetch", "f", "--layers"]).expect(5);
+    assert!(!bench.path("f/layers").exists());
 }

@@ -7,7 +7,7 @@ use crate::digest::Sha256Digest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::{self, FilesError};
 use crate::lambda::{Described, DescribedLayer};
-use crate::package::{Claim, Verified};
+use crate::package::{Claim, CodeLocation, Verified};
 use crate::record::{LayerRecord, PACKAGE_ZIP, Status};
 use crate::transfer::{Renew, Stats, Target};
 
@@ -49,17 +49,12 @@ impl Job<'_> {
                 let account = arn.split(':').nth(4).unwrap_or_default();
                 name = format!("{name}-{account}");
             }
-            match self.layer(arn, format!("layers/{name}")).await {
-                Ok((record, bytes)) => {
-                    out.records.push(record);
+            match self.layer(arn, format!("layers/{name}")).await? {
+                Had::Layer(record, bytes) => {
+                    out.records.push(*record);
                     out.bytes += bytes;
                 }
-                Err(error) => {
-                    let status = match error.kind() {
-                        ErrorKind::NotFound => Status::Gone,
-                        ErrorKind::AccessDenied => Status::Denied,
-                        _ => return Err(error),
-                    };
+                Had::Missing(status, error) => {
                     let mut reason = error.message().to_owned();
                     for cause in error.causes() {
                         reason.push_str(": ");
@@ -92,15 +87,24 @@ impl Job<'_> {
         Ok(out)
     }
 
-    /// One layer version, with the count of bytes received for it.
-    async fn layer(&self, arn: &str, path: String) -> Result<(LayerRecord, u64)> {
+    async fn layer(&self, arn: &str, path: String) -> Result<Had> {
         let item = Item {
             subject: arn.to_owned(),
             prefix: format!("{path}/"),
         };
-        let fetched = match self.kept_layer(&item, arn, &path).await? {
-            Some(kept) => kept,
-            None => self.fetched_layer(&item, arn, &path).await?,
+        let fetched = if let Some(kept) = self.kept_layer(&item, arn, &path).await? {
+            kept
+        } else {
+            // Only Lambda's word that a layer is gone or denied makes it a missing one. What fails after that fails
+            // the fetch.
+            let described = match self.or_interrupted(self.lambda.describe_layer(arn)).await {
+                Ok(described) => described,
+                Err(error) => return Had::missing(error),
+            };
+            match described.code().cloned() {
+                Ok(code) => self.fetched_layer(&item, arn, described, &code).await?,
+                Err(error) => return Had::missing(error),
+            }
         };
         let FetchedLayer {
             verified,
@@ -124,7 +128,7 @@ impl Job<'_> {
             reason: None,
             unpacked: self.unpacked(&item, verified).await?,
         };
-        Ok((record, stats.bytes))
+        Ok(Had::Layer(Box::new(record), stats.bytes))
     }
 
     /// A layer version never changes: with `--update`, one that is kept and verifies costs no call.
@@ -144,7 +148,6 @@ impl Job<'_> {
         let Ok(json) = files::read_small(&prior.path(at).join(LAYER_JSON), MAX_LAYER_JSON) else {
             return Ok(None);
         };
-        self.staging.create_dir(path)?;
         let claim = Claim::lambda(sha256, size);
         let kept = self
             .kept(item, prior.path(at).join(PACKAGE_ZIP), &claim)
@@ -158,13 +161,15 @@ impl Job<'_> {
         }))
     }
 
-    async fn fetched_layer(&self, item: &Item, arn: &str, path: &str) -> Result<FetchedLayer> {
-        let described = self.or_interrupted(self.lambda.describe_layer(arn)).await?;
+    async fn fetched_layer(
+        &self,
+        item: &Item,
+        arn: &str,
+        described: DescribedLayer,
+        code: &CodeLocation,
+    ) -> Result<FetchedLayer> {
         let claim = claim(&described, arn)?;
-        let target = self.target(described.code()?, claim).await?;
-        if !files::exists(&self.staging.path().join(path)) {
-            self.staging.create_dir(path)?;
-        }
+        let target = self.target(code, claim).await?;
         let mut again = Again {
             job: self,
             arn,
@@ -179,6 +184,26 @@ impl Job<'_> {
             status: Status::Saved,
             stats,
         })
+    }
+}
+
+/// What became of one layer version.
+enum Had {
+    /// It is here; with the count of bytes received for it.
+    Layer(Box<LayerRecord>, u64),
+    /// Lambda does not give it.
+    Missing(Status, Error),
+}
+
+impl Had {
+    /// # Errors
+    /// `error` is not about a layer that is gone or denied.
+    fn missing(error: Error) -> Result<Self> {
+        match error.kind() {
+            ErrorKind::NotFound => Ok(Self::Missing(Status::Gone, error)),
+            ErrorKind::AccessDenied => Ok(Self::Missing(Status::Denied, error)),
+            _ => Err(error),
+        }
     }
 }
 

@@ -54,8 +54,16 @@ impl Job<'_> {
         };
         let download = transfer::download(context, &item.subject, target, renew, spool);
         let obtained = self.or_interrupted(download).await?;
-        self.staging.keep(&name, &item.at(PACKAGE_ZIP))?;
+        self.keep(item, &name)?;
         Ok(obtained)
+    }
+
+    /// Moves a verified package to its place, whose directory is made only now: one without a package is never there.
+    fn keep(&self, item: &Item, scratch: &str) -> Result<()> {
+        if !item.prefix.is_empty() {
+            self.staging.create_dir(&item.prefix)?;
+        }
+        Ok(self.staging.keep(scratch, &item.at(PACKAGE_ZIP))?)
     }
 
     /// What to fetch for a location that Lambda named. `claim` is what it stated about the bytes.
@@ -96,7 +104,7 @@ impl Job<'_> {
         let problem = match self.copy(path, name.clone()).await {
             Ok(received) => match received.verify(claim) {
                 Ok(verified) => {
-                    self.staging.keep(&name, &item.at(PACKAGE_ZIP))?;
+                    self.keep(item, &name)?;
                     return Ok(Some(verified));
                 }
                 Err(mismatch) => mismatch.to_string(),
