@@ -6,7 +6,7 @@ use std::io::Write as _;
 use crate::digest::Sha256Digest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::{self, FilesError};
-use crate::lambda::{Described, DescribedLayer};
+use crate::lambda::{Answer, Described, DescribedLayer};
 use crate::package::{Claim, CodeLocation, Verified};
 use crate::record::{LayerRecord, PACKAGE_ZIP, Status};
 use crate::transfer::{Renew, Stats, Target};
@@ -39,7 +39,7 @@ impl Job<'_> {
         let mut out = Layers::default();
         let mut seen = HashSet::new();
         let mut names = HashSet::new();
-        for arn in described.layer_arns() {
+        for (arn, size) in described.layers() {
             if !seen.insert(arn) {
                 continue;
             }
@@ -49,7 +49,7 @@ impl Job<'_> {
                 let account = arn.split(':').nth(4).unwrap_or_default();
                 name = format!("{name}-{account}");
             }
-            match self.layer(arn, format!("layers/{name}")).await? {
+            match self.layer(arn, size, format!("layers/{name}")).await? {
                 Had::Layer(record, bytes) => {
                     out.records.push(*record);
                     out.bytes += bytes;
@@ -87,12 +87,13 @@ impl Job<'_> {
         Ok(out)
     }
 
-    async fn layer(&self, arn: &str, path: String) -> Result<Had> {
+    /// One layer version, of which the function's answer states the size.
+    async fn layer(&self, arn: &str, size: Option<u64>, path: String) -> Result<Had> {
         let item = Item {
             subject: arn.to_owned(),
             prefix: format!("{path}/"),
         };
-        let fetched = if let Some(kept) = self.kept_layer(&item, arn, &path).await? {
+        let fetched = if let Some(kept) = self.kept_layer(&item, arn, size, &path).await? {
             kept
         } else {
             // Only Lambda's word that a layer is gone or denied makes it a missing one. What fails after that fails
@@ -131,26 +132,36 @@ impl Job<'_> {
         Ok(Had::Layer(Box::new(record), stats.bytes))
     }
 
-    /// A layer version never changes: with `--update`, one that is kept and verifies costs no call.
-    async fn kept_layer(&self, item: &Item, arn: &str, path: &str) -> Result<Option<FetchedLayer>> {
+    /// A layer version never changes: with `--update`, one that is kept and verifies costs no call. Its record is only
+    /// believed as far as the kept answer, and the size that Lambda states now, agree with it.
+    async fn kept_layer(
+        &self,
+        item: &Item,
+        arn: &str,
+        size: Option<u64>,
+        path: &str,
+    ) -> Result<Option<FetchedLayer>> {
         let Some(prior) = self.prior else {
             return Ok(None);
         };
         let before = prior.record().layers.iter().find(|layer| layer.arn == arn);
-        let Some((before, at)) = before.and_then(|b| Some((b, b.path.as_deref()?))) else {
+        let Some(before) = before.filter(|layer| layer.path.is_some()) else {
             return Ok(None);
         };
-        let code_sha256 = before.code_sha256.clone().unwrap_or_default();
-        let (Ok(sha256), Some(size)) = (Sha256Digest::from_base64(&code_sha256), before.size)
-        else {
+        let json = files::read_small(&prior.path(path).join(LAYER_JSON), MAX_LAYER_JSON);
+        let agreed = json
+            .ok()
+            .and_then(|json| Some((agreed(before, path, size, &json)?, json)));
+        let Some(((claim, code_sha256), json)) = agreed else {
+            self.warn(
+                arn,
+                "what is recorded about the layer kept here contradicts itself or Lambda",
+                "it is fetched again",
+            );
             return Ok(None);
         };
-        let Ok(json) = files::read_small(&prior.path(at).join(LAYER_JSON), MAX_LAYER_JSON) else {
-            return Ok(None);
-        };
-        let claim = Claim::lambda(sha256, size);
         let kept = self
-            .kept(item, prior.path(at).join(PACKAGE_ZIP), &claim)
+            .kept(item, prior.path(path).join(PACKAGE_ZIP), &claim)
             .await?;
         Ok(kept.map(|verified| FetchedLayer {
             verified,
@@ -213,6 +224,25 @@ struct FetchedLayer {
     code_sha256: String,
     status: Status,
     stats: Stats,
+}
+
+/// What the bytes of a layer that is kept in `path` must be, with `CodeSha256` as it is recorded. None when the record,
+/// the kept answer and the size that Lambda states do not agree.
+fn agreed(
+    before: &LayerRecord,
+    path: &str,
+    size: Option<u64>,
+    json: &[u8],
+) -> Option<(Claim, String)> {
+    let answer = Answer::parse(json).ok()?;
+    let (size, code_sha256) = (size?, before.code_sha256.as_deref()?);
+    let sha256 = Sha256Digest::from_base64(code_sha256).ok()?;
+    let agree = before.path.as_deref() == Some(path)
+        && before.size == Some(size)
+        && answer.text("/LayerVersionArn") == Some(&before.arn)
+        && answer.size("/Content/CodeSize") == Some(size)
+        && answer.text("/Content/CodeSha256") == Some(code_sha256);
+    agree.then(|| (Claim::lambda(sha256, size), code_sha256.to_owned()))
 }
 
 fn claim(described: &DescribedLayer, arn: &str) -> Result<Claim> {
