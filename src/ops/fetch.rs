@@ -153,13 +153,15 @@ pub async fn fetch(
         staging: Arc::clone(&staging),
         prior: prior.as_ref(),
     };
-    let outcome = job.run().await?;
-    let layers = if options.layers {
-        job.layers(&outcome.described).await?
-    } else {
-        Layers::default()
-    };
+    let made = job.make().await;
     drop(job);
+    let (outcome, layers) = match made {
+        Ok(made) => made,
+        Err(e) => {
+            discard(staging).await;
+            return Err(e);
+        }
+    };
 
     let bytes_downloaded = outcome.stats.bytes + layers.bytes;
     warn_of_gaps(&outcome.described, &subject, &*reporter);
@@ -170,6 +172,7 @@ pub async fn fetch(
     let record = record_of(outcome, layers.records, options, started_at);
     let finished = record.clone();
     if cancel.is_cancelled() {
+        discard(staging).await;
         return Err(interrupted());
     }
     reporter.report(&Event::Publishing);
@@ -205,6 +208,17 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
+    /// All that is to be published but the records.
+    async fn make(&self) -> Result<(Outcome, Layers)> {
+        let outcome = self.run().await?;
+        let layers = if self.options.layers {
+            self.layers(&outcome.described).await?
+        } else {
+            Layers::default()
+        };
+        Ok((outcome, layers))
+    }
+
     async fn run(&self) -> Result<Outcome> {
         let described = self
             .or_interrupted(self.lambda.describe(self.function))
@@ -402,6 +416,12 @@ fn warn_of_region(session: &Session, subject: &str, reporter: &dyn Reporter) {
 
 fn interrupted() -> Error {
     Error::new(ErrorKind::Interrupted, "interrupted")
+}
+
+/// Removes the staging on a thread that may block, so that signals are heard meanwhile.
+async fn discard(staging: Arc<Staging>) {
+    // A failure to remove is the next run's to put right.
+    let _ = tokio::task::spawn_blocking(move || drop(staging)).await;
 }
 
 /// Runs blocking work on a thread for such.
