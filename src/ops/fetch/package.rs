@@ -192,24 +192,23 @@ impl Job<'_> {
             let unpacked = unpack::plan(&package, &limits)
                 .and_then(|plan| unpack::run(&package, &plan, code.as_fd(), &options))
                 .map_err(|e| not_unpacked(e).about(subject))?;
-            let record = UnpackedRecord {
+            let hashes = unpacked.hashes.ok_or_else(|| {
+                Error::new(ErrorKind::Bug, "the unpacked tree was not hashed")
+            })?;
+            Ok(Some(UnpackedRecord {
                 path: CODE.to_owned(),
                 files: unpacked.files,
                 directories: unpacked.directories,
                 symlinks: unpacked.symlinks,
                 bytes: unpacked.bytes,
-                h1: None,
-                h1_reason: None,
-                tree: String::new(),
+                h1: hashes.h1,
+                h1_reason: hashes.h1_reason,
+                tree: hashes.tree,
                 duplicates: match limits.duplicates {
                     Duplicates::Refuse => None,
                     Duplicates::First => Some("first".to_owned()),
                     Duplicates::Last => Some("last".to_owned()),
                 },
-            };
-            Ok(Some(match unpacked.hashes {
-                Some(hashes) => record.with_hashes(hashes),
-                None => record,
             }))
         })
         .await
