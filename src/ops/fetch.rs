@@ -181,7 +181,7 @@ pub async fn fetch(
             .ok_or_else(|| Error::new(ErrorKind::Bug, "something still works in the staging"))?;
         write_new(&staging, FUNCTION_JSON, 0o600, &function_json)?;
         write_new(&staging, RECORD, 0o644, &finished.to_json())?;
-        staging.publish()?;
+        super::warn_of_leftover(&staging.publish()?, &*reporter);
         Ok(dest)
     })
     .await?;
