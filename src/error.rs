@@ -116,6 +116,11 @@ impl Error {
         }
     }
 
+    /// The user, or the caller's token, stopped the work.
+    pub(crate) fn interrupted() -> Self {
+        Self::new(ErrorKind::Interrupted, "interrupted")
+    }
+
     /// Names what the failure is about: a function, a path, an entry. A subject already set stays.
     #[must_use]
     pub fn about(mut self, subject: impl Into<String>) -> Self {

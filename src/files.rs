@@ -23,7 +23,8 @@ mod wrapper;
 use std::fs;
 use std::path::Path;
 
-pub use destination::RECORD;
+use crate::record::RECORD;
+
 pub use error::{FilesError, Occupant};
 pub use file::{exists, open_read, read_small, write_file_atomic};
 pub use remove::remove_tree;

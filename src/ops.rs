@@ -43,7 +43,10 @@ mod tests {
             warn_of_leftover(&Published { path, leftover }, &heard);
             let heard = heard.0.into_inner().unwrap();
             assert_eq!(heard.len(), count, "{heard:?}");
-            assert!(heard.iter().all(|said| said.contains("/x/old")), "{heard:?}");
+            assert!(
+                heard.iter().all(|said| said.contains("/x/old")),
+                "{heard:?}"
+            );
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind};
 
 /// The version of `larder.json` that is written.
 pub const SCHEMA_VERSION: u32 = 1;
-/// The record's file name. A directory without it is not whole.
+/// The record's file name: a directory that holds a regular file of this name was made by larder, and is whole.
 pub const RECORD: &str = "larder.json";
 /// `GetFunction`'s JSON.
 pub const FUNCTION_JSON: &str = "function.json";

@@ -125,7 +125,7 @@ impl FetchArgs {
             let session = cancel
                 .run_until_cancelled(connecting)
                 .await
-                .unwrap_or_else(|| Err(interrupt::interrupted()))?;
+                .unwrap_or_else(|| Err(Error::interrupted()))?;
             let reporter = Arc::clone(&context.progress);
             fetch::fetch(&session, &function, &options, reporter, cancel).await
         })?;

@@ -37,9 +37,9 @@ where
             // What breaks off because of the cancelling is no failure of its own.
             result = &mut work => result.map_err(|e| match e.kind() {
                 ErrorKind::Bug | ErrorKind::Interrupted => e,
-                _ => interrupted(),
+                _ => Error::interrupted(),
             }),
-            () = signals.next() => Err(interrupted().hint("the clean-up was cut short; a rerun needs nothing of what is left")),
+            () = signals.next() => Err(Error::interrupted().hint("the clean-up was cut short; a rerun needs nothing of what is left")),
         }
     });
     // Threads that are still busy must not hold up the end.
@@ -55,11 +55,6 @@ pub(super) async fn blocking<T: Send + 'static>(
         Ok(result) => result,
         Err(e) => Err(Error::new(ErrorKind::Bug, "the work ended with a panic").because(e)),
     }
-}
-
-/// How an interrupted run ends.
-pub(super) fn interrupted() -> Error {
-    Error::new(ErrorKind::Interrupted, "interrupted")
 }
 
 #[cfg(unix)]

@@ -13,9 +13,7 @@ use rustix::io::Errno;
 
 use super::error::{FilesError, Occupant};
 use super::{mark, wrapper};
-
-/// The record's name: a directory that holds a regular file of this name was made by larder, and is whole.
-pub const RECORD: &str = "larder.json";
+use crate::record::RECORD;
 
 /// How many symbolic links are followed, as Linux does.
 const LINKS: usize = 40;

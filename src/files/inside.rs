@@ -16,13 +16,14 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::destination::{Destination, Found, RECORD, names_in, open_directory_at};
+use super::destination::{Destination, Found, names_in, open_directory_at};
 use super::error::FilesError;
 use super::rename::rename_noreplace;
 use super::rig::{Checkpoint, Rig};
 use super::staging::PublishOptions;
 use super::sync::sync_directory;
 use super::wrapper::{NEW, OLD, Wrapper};
+use crate::record::RECORD;
 
 const JOURNAL: &str = "journal";
 const JOURNAL_DRAFT: &str = "journal.new";

@@ -173,7 +173,7 @@ pub async fn fetch(
     let finished = record.clone();
     if cancel.is_cancelled() {
         discard(staging).await;
-        return Err(interrupted());
+        return Err(Error::interrupted());
     }
     reporter.report(&Event::Publishing);
     let dest = blocking(move || {
@@ -306,7 +306,7 @@ impl Job<'_> {
     async fn or_interrupted<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         tokio::select! {
             biased;
-            () = self.cancel.cancelled() => Err(interrupted()),
+            () = self.cancel.cancelled() => Err(Error::interrupted()),
             result = work => result,
         }
     }
@@ -413,10 +413,6 @@ fn warn_of_region(session: &Session, subject: &str, reporter: &dyn Reporter) {
             hint: Some("without --region the ARN's own region is asked"),
         });
     }
-}
-
-fn interrupted() -> Error {
-    Error::new(ErrorKind::Interrupted, "interrupted")
 }
 
 /// Removes the staging on a thread that may block, so that signals are heard meanwhile.

@@ -67,7 +67,7 @@ pub fn unpack(
         .len();
     reporter.report(&Event::Verifying { size: length });
     let received = Received::read(file, &|| cancel.is_cancelled()).map_err(|e| match e.kind() {
-        std::io::ErrorKind::Interrupted => Error::new(ErrorKind::Interrupted, "interrupted"),
+        std::io::ErrorKind::Interrupted => Error::interrupted(),
         _ => FilesError::io("read", package, e).into(),
     })?;
     let claim = options.sha256.map_or_else(Claim::local, Claim::user);

@@ -13,7 +13,7 @@ use crate::record::{CODE, PACKAGE_ZIP, UnpackedRecord};
 use crate::transfer::{self, Context, Renew, Signer, Stats, Target};
 use crate::unpack::{self, Duplicates, UnpackError};
 
-use super::{Job, blocking, interrupted};
+use super::{Job, blocking};
 
 /// Which zip it is.
 #[derive(Debug, Clone)]
@@ -147,7 +147,7 @@ impl Job<'_> {
                     let size = hasher.bytes();
                     Ok(Ok(Received::hashed(to, size, hasher.finish())))
                 }
-                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => Err(interrupted()),
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => Err(Error::interrupted()),
                 Err(e) => Ok(Err(FilesError::io("read", &path, e))),
             }
         })
@@ -160,7 +160,7 @@ impl Job<'_> {
         blocking(move || {
             let nodes = match files::read_tree(&path, &|| cancel.is_cancelled()) {
                 Ok(nodes) => nodes,
-                Err(_) if cancel.is_cancelled() => return Err(interrupted()),
+                Err(_) if cancel.is_cancelled() => return Err(Error::interrupted()),
                 Err(_) => return Ok(false),
             };
             let nodes = nodes.iter().map(|(path, node)| (path.as_slice(), node));
@@ -192,9 +192,9 @@ impl Job<'_> {
             let unpacked = unpack::plan(&package, &limits)
                 .and_then(|plan| unpack::run(&package, &plan, code.as_fd(), &options))
                 .map_err(|e| not_unpacked(e).about(subject))?;
-            let hashes = unpacked.hashes.ok_or_else(|| {
-                Error::new(ErrorKind::Bug, "the unpacked tree was not hashed")
-            })?;
+            let hashes = unpacked
+                .hashes
+                .ok_or_else(|| Error::new(ErrorKind::Bug, "the unpacked tree was not hashed"))?;
             Ok(Some(UnpackedRecord {
                 path: CODE.to_owned(),
                 files: unpacked.files,
