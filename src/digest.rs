@@ -120,6 +120,9 @@ impl fmt::Debug for Sha256Digest {
     }
 }
 
+/// How much is read at once, in bytes.
+pub(crate) const READ_BUFFER: usize = 256 * 1024;
+
 /// A running SHA-256 and the count of what went into it.
 #[derive(Clone, Default)]
 pub struct Hasher {
@@ -150,13 +153,22 @@ impl Hasher {
     }
 
     /// Takes in all that `reader` gives, through a buffer of 256 KiB; asks `stop` between reads.
-    pub fn read_all(&mut self, mut reader: impl Read, stop: &dyn Fn() -> bool) -> io::Result<()> {
-        let mut buffer = vec![0; 256 * 1024];
+    pub fn read_all(&mut self, reader: impl Read, stop: &dyn Fn() -> bool) -> io::Result<()> {
+        self.read_all_through(&mut vec![0; READ_BUFFER], reader, stop)
+    }
+
+    /// The same through a buffer of the caller's, which is not empty.
+    pub(crate) fn read_all_through(
+        &mut self,
+        buffer: &mut [u8],
+        mut reader: impl Read,
+        stop: &dyn Fn() -> bool,
+    ) -> io::Result<()> {
         loop {
             if stop() {
                 return Err(io::Error::new(io::ErrorKind::Interrupted, "interrupted"));
             }
-            match reader.read(&mut buffer) {
+            match reader.read(buffer) {
                 Ok(0) => return Ok(()),
                 Ok(n) => self.update(&buffer[..n]),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}

@@ -29,7 +29,7 @@ pub use file::{exists, open_read, read_small, write_file_atomic};
 pub use remove::remove_tree;
 #[doc(hidden)]
 pub use rig::{Checkpoint, Rig};
-pub use staging::{PublishOptions, Published, Staging};
+pub use staging::{PublishOptions, Published, Staging, repair};
 pub use tree::read_tree;
 
 /// Whether `dest` is a directory with a regular file [`RECORD`] in it: what `--force` may replace, and what

@@ -6,7 +6,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::digest::TreeHashes;
 use crate::error::{Error, ErrorKind};
 
 /// The version of `larder.json` that is written.
@@ -145,27 +144,16 @@ pub struct UnpackedRecord {
     pub symlinks: u64,
     /// Bytes in regular files.
     pub bytes: u64,
-    /// See [`TreeHashes::h1`].
+    /// See [`TreeHashes::h1`](crate::digest::TreeHashes::h1).
     pub h1: Option<String>,
     /// Why there is no `h1`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub h1_reason: Option<String>,
-    /// See [`TreeHashes::tree`].
+    /// See [`TreeHashes::tree`](crate::digest::TreeHashes::tree).
     pub tree: String,
     /// `first` or `last` when a name that stands twice in the archive was taken so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duplicates: Option<String>,
-}
-
-impl UnpackedRecord {
-    /// Sets the content hashes.
-    #[must_use]
-    pub fn with_hashes(mut self, hashes: TreeHashes) -> Self {
-        self.h1 = hashes.h1;
-        self.h1_reason = hashes.h1_reason;
-        self.tree = hashes.tree;
-        self
-    }
 }
 
 /// The image of a function of package type `Image`.
@@ -216,8 +204,11 @@ pub struct TransferRecord {
     pub started_at: String,
     /// UTC.
     pub finished_at: String,
-    /// Requests made for the bytes.
+    /// Tries: one, and one more for each that broke or brought something else.
     pub attempts: u32,
+    /// GETs made for the bytes; a large package may take several in one try.
+    #[serde(default)]
+    pub requests: u32,
     /// How often a broken transfer went on where it had stopped.
     pub resumed: u32,
     /// How often a fresh URL was asked for.

@@ -54,7 +54,7 @@ const FAST: f64 = 120e6;
 /// The most connections for one package.
 const CONNECTIONS: usize = 4;
 
-/// One package to fetch: where it is, and what was stated about it in the same answer.
+/// One package to fetch: where it is, and what Lambda stated about it in the same answer.
 #[derive(Debug, Clone)]
 pub struct Target {
     /// Where.
@@ -75,18 +75,21 @@ pub enum Signer {
 }
 
 impl Target {
-    /// Whether both are the same bytes of the same object.
+    /// Whether both are the same bytes. They may lie in another object: a deployment of the same zip makes one.
     fn same_package(&self, other: &Self) -> bool {
-        let versions = (self.url.version_id(), other.url.version_id());
         self.claim == other.claim
-            && match versions {
-                (Some(a), Some(b)) => a == b,
-                _ => true,
-            }
     }
 
     fn size(&self) -> u64 {
         self.claim.size().unwrap_or_default()
+    }
+
+    /// Whether both are the same version of one object, as far as the URLs tell.
+    fn same_object(&self, other: &Self) -> bool {
+        match (self.url.version_id(), other.url.version_id()) {
+            (Some(a), Some(b)) => a == b,
+            _ => true,
+        }
     }
 }
 
@@ -112,8 +115,10 @@ pub struct Context<'a> {
 /// How a transfer went.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Requests made for the bytes.
+    /// Tries: one, and one more for each that broke or brought something else.
     pub attempts: u32,
+    /// GETs made for the bytes; a large package may take several in one try.
+    pub requests: u32,
     /// How often a broken transfer went on where it had stopped.
     pub resumed: u32,
     /// How often a fresh URL was asked for.
@@ -147,7 +152,8 @@ pub async fn download(
         furthest: 0,
         attempt: 1,
         gone: false,
-        whole_only: false,
+        connections: CONNECTIONS,
+        attempts: 1,
         refuted: None,
         deadline: tokio::time::Instant::now() + PACKAGE_BUDGET,
         url_refreshes: 0,
@@ -156,7 +162,7 @@ pub async fn download(
     let mut spool = Spool::start(spool);
     loop {
         // Also of an empty package it is asked once what the server has.
-        if transfer.missing().is_empty() && transfer.stats().attempts > 0 {
+        if transfer.missing().is_empty() && transfer.stats().requests > 0 {
             let (received, spent) = spool.finish().await?;
             context.reporter.report(&Event::Verifying {
                 size: received.size(),
@@ -167,7 +173,10 @@ pub async fn download(
                     context.reporter.report(&Event::Verified { sha256 });
                     return Ok((verified, transfer.stats()));
                 }
-                Err(mismatch) => transfer.refuted(mismatch.to_string(), renew).await?,
+                Err(mismatch) => {
+                    transfer.attempts += 1;
+                    transfer.refuted(mismatch.to_string(), renew).await?;
+                }
             }
             spool = spent.restart()?;
             transfer.progress.forget();
@@ -200,8 +209,10 @@ struct Transfer<'a> {
     attempt: u32,
     /// The object was not found, and a fresh URL is being tried.
     gone: bool,
-    /// The server ignores ranges: parts are no use.
-    whole_only: bool,
+    /// How many connections may be used at once. With one, everything that is missing is asked for in one request.
+    connections: usize,
+    /// Tries, the first included.
+    attempts: u32,
     /// Whole bytes came once that were not the package: what they were.
     refuted: Option<String>,
     deadline: tokio::time::Instant,
@@ -219,6 +230,8 @@ pub(crate) enum Broken {
         retry_after: Option<Duration>,
         error: Box<Error>,
     },
+    /// The URL is about to end, so no request was made on it.
+    Stale,
     /// The URL has ended.
     Expired { code: String },
     /// The object is not there (any more).
@@ -253,7 +266,7 @@ impl Transfer<'_> {
     async fn round(&self, spool: &Spool) -> Result<(), Broken> {
         let (size, missing) = (self.target.size(), self.missing());
         let pull = self.pull(spool);
-        if self.whole_only || size < LARGE {
+        if self.connections == 1 || size < LARGE {
             return pull
                 .alone(missing.first().cloned().unwrap_or(0..size))
                 .await;
@@ -273,7 +286,7 @@ impl Transfer<'_> {
         missing: &[std::ops::Range<u64>],
     ) -> Result<(), Broken> {
         let parts: VecDeque<_> = parts::split(missing, PART).into();
-        let workers = CONNECTIONS.min(parts.len());
+        let workers = self.connections.min(parts.len());
         let parts = Mutex::new(parts);
         let next = || lock(&parts).pop_front();
         let worker = async || {
@@ -309,6 +322,7 @@ impl Transfer<'_> {
 
     fn stats(&self) -> Stats {
         Stats {
+            attempts: self.attempts,
             url_refreshes: self.url_refreshes,
             code_changes: self.code_changes,
             ..self.progress.stats()

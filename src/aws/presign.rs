@@ -4,6 +4,7 @@
 //! credentials, and otherwise fetched like any package: same time-outs, same resume, same verification. So is a location
 //! that an emulator states without a signature.
 
+use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
@@ -89,21 +90,39 @@ fn object_url(object: &S3ObjectRef, region: &str, endpoint: Option<&Url>) -> Res
             dns_suffix(region)
         ))?,
     };
-    {
-        let path_style = endpoint.is_some() || object.bucket.contains('.');
-        let mut segments = url
-            .path_segments_mut()
-            .map_err(|()| "the endpoint takes no path")?;
-        segments.pop_if_empty();
-        if path_style {
-            segments.push(&object.bucket);
-        }
-        segments.extend(object.key.split('/'));
+    // Parsing a URL resolves such parts, as if the key were another.
+    if object.key.split('/').any(|part| matches!(part, "." | "..")) {
+        return Err("a part of the key is \".\" or \"..\", which a URL cannot hold".into());
     }
+    let mut path = url.path().trim_end_matches('/').to_owned();
+    if endpoint.is_some() || object.bucket.contains('.') {
+        path.push('/');
+        path.push_str(&encoded(&object.bucket));
+    }
+    path.push('/');
+    path.push_str(&encoded(&object.key));
+    url.set_path(&path);
     if let Some(version) = &object.version {
         url.query_pairs_mut().append_pair("versionId", version);
     }
     Ok(url)
+}
+
+/// Percent-encoded as S3 writes a path when it checks a signature ("UriEncode" in "Signature Calculations" of the S3 API
+/// reference). A raw `+` would be read as a space.
+fn encoded(text: &str) -> String {
+    let mut path = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
+                path.push(char::from(byte));
+            }
+            _ => {
+                let _ = write!(path, "%{byte:02X}");
+            }
+        }
+    }
+    path
 }
 
 /// The end of host names in the region's partition (AWS General Reference, "AWS service endpoints").
@@ -200,6 +219,59 @@ mod tests {
             let url = object_url(&object(bucket, "k/a b"), region, endpoint).unwrap();
             assert_eq!(url.as_str(), want);
         }
+    }
+
+    #[test]
+    fn a_key_is_sent_as_s3_signs_it() {
+        for (key, path) in [
+            ("app-1.2.3+45.zip", "/app-1.2.3%2B45.zip"),
+            ("a=b&c:d@e$f,g;h", "/a%3Db%26c%3Ad%40e%24f%2Cg%3Bh"),
+            ("(a)'!*", "/%28a%29%27%21%2A"),
+            ("~a/.b/..c/d.", "/~a/.b/..c/d."),
+            ("ü x?#", "/%C3%BC%20x%3F%23"),
+            ("%2e%2E/\\", "/%252e%252E/%5C"),
+            ("/a//b/", "//a//b/"),
+        ] {
+            let url = object_url(&object("b", key), "eu-west-1", None).unwrap();
+            assert_eq!(url.path(), path);
+            let endpoint = Url::parse("http://127.0.0.1:9000/s3/").unwrap();
+            let url = object_url(&object("b", key), "eu-west-1", Some(&endpoint)).unwrap();
+            assert_eq!(url.path(), format!("/s3/b{path}"));
+            // What is signed and parsed again is what was built.
+            let key = Credentials::new("AKIA", "s3cret", None, None, "test");
+            let sent = signed(url.clone(), key, "eu-west-1", SystemTime::now(), LIFETIME).unwrap();
+            let sent = PresignedUrl::parse(sent.as_str()).unwrap();
+            assert_eq!(sent.secret_url().path(), url.path());
+        }
+        for key in [".", "../a", "a/..", "a/./b"] {
+            let e = object_url(&object("b", key), "eu-west-1", None).unwrap_err();
+            assert!(e.to_string().contains("part of the key"), "{key}: {e}");
+        }
+    }
+
+    #[test]
+    fn the_signature_covers_the_path_as_it_is_sent() {
+        // The reference's key and time, for /a%2Bb%20%28c%29/%C3%BC; computed apart with Python's hmac.
+        let credentials = Credentials::new(
+            "AKIAIOSFODNN7EXAMPLE",
+            "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+            None,
+            None,
+            "test",
+        );
+        let plain = S3ObjectRef {
+            version: None,
+            ..object("examplebucket", "a+b (c)/ü")
+        };
+        let url = object_url(&plain, "us-east-1", None).unwrap();
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_369_353_600);
+        let day = Duration::from_secs(86_400);
+        let url = signed(url, credentials, "us-east-1", now, day).unwrap();
+        let query: std::collections::HashMap<_, _> = url.query_pairs().into_owned().collect();
+        assert_eq!(
+            query["X-Amz-Signature"],
+            "670cbae6f6bb611760c7da1685c864cf498f7c052afedd60ae2d304d3d040698"
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The run of a command's work, until it is done or the user has had enough.
 //!
-//! The first Ctrl-C (or `SIGTERM`) cancels: the work stops at the next place where it can, removes what it staged,
+//! The first Ctrl-C (or `SIGTERM`, or `SIGHUP`, unless the run was started with `nohup`) cancels: the work stops at the next place where it can, removes what it staged,
 //! and the run ends as interrupted. A second one ends the run without waiting for that.
 
 use std::io;
@@ -66,6 +66,7 @@ pub(super) fn interrupted() -> Error {
 struct Signals {
     int: tokio::signal::unix::Signal,
     term: tokio::signal::unix::Signal,
+    hup: Option<tokio::signal::unix::Signal>,
 }
 
 #[cfg(unix)]
@@ -75,15 +76,39 @@ impl Signals {
         Ok(Self {
             int: signal(SignalKind::interrupt())?,
             term: signal(SignalKind::terminate())?,
+            hup: match hangups_matter() {
+                true => Some(signal(SignalKind::hangup())?),
+                false => None,
+            },
         })
     }
 
     async fn next(&mut self) {
+        let hangup = async {
+            match &mut self.hup {
+                Some(hup) => hup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = self.int.recv() => {}
             _ = self.term.recv() => {}
+            _ = hangup => {}
         }
     }
+}
+
+/// Whether `SIGHUP` was not ignored at the start: `nohup` ignores it, and a handler would undo that. Where this cannot
+/// be seen, no handler is set, and the signal does what it did before.
+#[cfg(unix)]
+fn hangups_matter() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    // The lowest bit is signal 1, SIGHUP.
+    ignored.is_some_and(|mask| mask & 1 == 0)
 }
 
 #[cfg(not(unix))]
@@ -169,6 +194,10 @@ mod signal_tests {
                     })
                     .await
                 }
+                "goes on" => tokio::select! {
+                    () = cancel.cancelled() => Err(interrupted()),
+                    () = tokio::time::sleep(Duration::from_millis(300)) => Ok(()),
+                },
                 _ => Ok(()),
             }
         });
@@ -179,7 +208,12 @@ mod signal_tests {
     }
 
     fn outcome(case: &str, signals: &[(&str, Signal)]) -> Vec<String> {
-        let mut child = Command::new(std::env::current_exe().unwrap())
+        let command = Command::new(std::env::current_exe().unwrap());
+        outcome_of(command, case, signals)
+    }
+
+    fn outcome_of(mut command: Command, case: &str, signals: &[(&str, Signal)]) -> Vec<String> {
+        let mut child = command
             .args(["--exact", "cli::interrupt::signal_tests::child"])
             .args(["--include-ignored", "--nocapture"])
             .env("LARDER_TEST_CASE", case)
@@ -211,6 +245,29 @@ mod signal_tests {
             assert_eq!(
                 outcome("cleans up", &[("ready", signal)]),
                 ["ready", "cleaned up", "ended with interrupted"]
+            );
+        }
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_hangup_interrupts_unless_it_was_ignored_at_the_start() {
+        let shell = |script: &str| {
+            let mut command = Command::new("sh");
+            command.args(["-c", script]);
+            command.arg(std::env::current_exe().unwrap());
+            command
+        };
+        let hangup = [("ready", Signal::HUP)];
+        // `trap ''` is what nohup does.
+        assert_eq!(
+            outcome_of(shell(r#"trap '' HUP; exec "$0" "$@""#), "goes on", &hangup),
+            ["ready", "ended well"]
+        );
+        if hangups_matter() {
+            assert_eq!(
+                outcome_of(shell(r#"exec "$0" "$@""#), "goes on", &hangup),
+                ["ready", "ended with interrupted"]
             );
         }
     }

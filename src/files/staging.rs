@@ -322,6 +322,11 @@ impl Drop for Staging {
     }
 }
 
+/// Puts right what dead runs left at `dest`, as [`Staging::create`] does: for who reads what is there before that.
+pub fn repair(dest: &Path, sync: bool) -> Result<(), FilesError> {
+    put_right(&Destination::resolve(dest)?, sync, &Rig::default()).map(drop)
+}
+
 /// Puts right what dead runs left beside and inside the destination, and says what is there then.
 fn put_right(dest: &Destination, sync: bool, rig: &Rig) -> Result<Found, FilesError> {
     for name in Wrapper::names(&dest.parent, &prefix_beside(&dest.name)) {

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::FilesError;
-use crate::digest::{Hasher, TreeNode};
+use crate::digest::{Hasher, READ_BUFFER, TreeNode};
 
 /// All files, links and empty directories below `root`, as `(path, node)` with `/` between components. Links are not
 /// followed. `stop` is asked at each entry and each 256 KiB.
@@ -18,6 +18,7 @@ pub fn read_tree(
     root: &Path,
     stop: &dyn Fn() -> bool,
 ) -> Result<Vec<(Vec<u8>, TreeNode)>, FilesError> {
+    let mut buffer = vec![0; READ_BUFFER];
     let mut nodes = Vec::new();
     let mut directories: Vec<(PathBuf, Vec<u8>)> = vec![(root.to_owned(), Vec::new())];
     while let Some((directory, prefix)) = directories.pop() {
@@ -45,7 +46,9 @@ pub fn read_tree(
                 let file = fs::File::open(&path).map_err(failed)?;
                 let mode = file.metadata().map_err(failed)?.permissions().mode();
                 let mut hasher = Hasher::new();
-                hasher.read_all(file, stop).map_err(failed)?;
+                hasher
+                    .read_all_through(&mut buffer, file, stop)
+                    .map_err(failed)?;
                 let node = TreeNode::File {
                     sha256: hasher.finish(),
                     executable: mode & 0o100 != 0,

@@ -24,8 +24,9 @@ use crate::error::Result;
 use crate::events::Event;
 use crate::transfer::retry::{Decision, Failure};
 
-/// The longest answer that is read, in bytes. Lambda's longest, a page of functions, is a few hundred KiB.
-const MAX_ANSWER: usize = 8 << 20;
+/// The longest answer that is read, in bytes. Lambda's longest, a page of functions, is a few hundred KiB; as a JSON value
+/// in memory an answer takes ten times its length.
+const MAX_ANSWER: usize = 2 << 20;
 
 /// What an attempt's answer was on the wire. One capture belongs to one attempt, so concurrent calls never mix.
 #[derive(Debug, Clone, Default)]

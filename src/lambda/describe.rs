@@ -152,14 +152,14 @@ impl Described {
             .map_err(|no_code| Error::from(no_code.clone()).about(&*self.function.name))
     }
 
-    /// The ARNs of the layer versions, in the order in which Lambda applies them.
-    pub fn layer_arns(&self) -> impl Iterator<Item = &str> {
+    /// The ARN of each layer version and its `CodeSize` in bytes, in the order in which Lambda applies them.
+    pub fn layers(&self) -> impl Iterator<Item = (&str, Option<u64>)> {
         let layers = self.answer.get("/Configuration/Layers");
         let layers = layers.and_then(serde_json::Value::as_array);
-        layers
-            .into_iter()
-            .flatten()
-            .filter_map(|layer| layer.get("Arn")?.as_str())
+        layers.into_iter().flatten().filter_map(|layer| {
+            let size = layer.get("CodeSize").and_then(serde_json::Value::as_u64);
+            Some((layer.get("Arn")?.as_str()?, size))
+        })
     }
 
     /// `CodeSha256` as Lambda states it.

@@ -12,6 +12,9 @@ use super::permission::action_of;
 use crate::error::{Error, ErrorKind};
 use crate::transfer::retry::{Failure, parse_retry_after};
 
+/// How many characters of a server's words are shown.
+const MAX_WORDS: usize = 500;
+
 /// A call that failed.
 #[derive(Debug)]
 pub(super) struct CallFailure {
@@ -120,8 +123,8 @@ impl CallFailure {
         Self {
             kind,
             retry,
-            code: code.map(ToOwned::to_owned),
-            detail: message.map(|m| without_signed_material(m).to_owned()),
+            code: code.map(shortened),
+            detail: message.map(|m| shortened(without_signed_material(m))),
             status: Some(status),
             request_id,
             host: None,
@@ -364,7 +367,15 @@ fn causes(error: &dyn StdError) -> String {
         }
         next = e.source();
     }
-    without_signed_material(&texts.join(": ")).to_owned()
+    shortened(without_signed_material(&texts.join(": ")))
+}
+
+/// A server's words, which can be as long as its answer, cut to what a message can hold.
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(MAX_WORDS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 fn is_certificate_problem(detail: &str) -> bool {
@@ -451,6 +462,22 @@ mod tests {
         let error = CallFailure::from_answer(403, code, Some(message), None, None).into_error(call);
         assert!(!format!("{error:?}").contains("t0ken"), "{error:?}");
         assert_eq!(error.kind(), ErrorKind::CredentialsRefused);
+    }
+
+    #[test]
+    fn long_words_of_a_server_are_cut() {
+        let call = Call {
+            operation: "GetFunction",
+            subject: "f",
+            region: "eu-west-1",
+        };
+        let long = "ü".repeat(100_000);
+        let failure = CallFailure::from_answer(500, Some(&long), Some(&long), None, None);
+        assert!(failure.reason().chars().count() <= MAX_WORDS + 1);
+        let text = format!("{:?}", failure.into_error(call));
+        assert!(text.contains("üü…"), "{text}");
+        assert!(text.chars().count() < 2 * MAX_WORDS + 500, "{text}");
+        assert_eq!(shortened("as it is"), "as it is");
     }
 
     #[test]

@@ -124,7 +124,13 @@ pub async fn fetch(
         .clone()
         .unwrap_or_else(|| Path::new(".").join(function.directory_name()));
     let prior = if options.update {
-        Prior::read(&dest)?
+        let (place, sync) = (dest.clone(), options.sync);
+        blocking(move || {
+            // A run that died may have left the record aside.
+            files::repair(&place, sync)?;
+            Prior::read(&place)
+        })
+        .await?
     } else {
         None
     };
@@ -147,13 +153,15 @@ pub async fn fetch(
         staging: Arc::clone(&staging),
         prior: prior.as_ref(),
     };
-    let outcome = job.run().await?;
-    let layers = if options.layers {
-        job.layers(&outcome.described).await?
-    } else {
-        Layers::default()
-    };
+    let made = job.make().await;
     drop(job);
+    let (outcome, layers) = match made {
+        Ok(made) => made,
+        Err(e) => {
+            discard(staging).await;
+            return Err(e);
+        }
+    };
 
     let bytes_downloaded = outcome.stats.bytes + layers.bytes;
     warn_of_gaps(&outcome.described, &subject, &*reporter);
@@ -164,6 +172,7 @@ pub async fn fetch(
     let record = record_of(outcome, layers.records, options, started_at);
     let finished = record.clone();
     if cancel.is_cancelled() {
+        discard(staging).await;
         return Err(interrupted());
     }
     reporter.report(&Event::Publishing);
@@ -172,7 +181,7 @@ pub async fn fetch(
             .ok_or_else(|| Error::new(ErrorKind::Bug, "something still works in the staging"))?;
         write_new(&staging, FUNCTION_JSON, 0o600, &function_json)?;
         write_new(&staging, RECORD, 0o644, &finished.to_json())?;
-        staging.publish()?;
+        super::warn_of_leftover(&staging.publish()?, &*reporter);
         Ok(dest)
     })
     .await?;
@@ -199,6 +208,17 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
+    /// All that is to be published but the records.
+    async fn make(&self) -> Result<(Outcome, Layers)> {
+        let outcome = self.run().await?;
+        let layers = if self.options.layers {
+            self.layers(&outcome.described).await?
+        } else {
+            Layers::default()
+        };
+        Ok((outcome, layers))
+    }
+
     async fn run(&self) -> Result<Outcome> {
         let described = self
             .or_interrupted(self.lambda.describe(self.function))
@@ -342,6 +362,7 @@ fn record_of(
             started_at: to_milliseconds(started_at),
             finished_at: to_milliseconds(Timestamp::now()),
             attempts: stats.attempts,
+            requests: stats.requests,
             resumed: stats.resumed,
             url_refreshes: stats.url_refreshes,
             code_changes: stats.code_changes,
@@ -396,6 +417,12 @@ fn warn_of_region(session: &Session, subject: &str, reporter: &dyn Reporter) {
 
 fn interrupted() -> Error {
     Error::new(ErrorKind::Interrupted, "interrupted")
+}
+
+/// Removes the staging on a thread that may block, so that signals are heard meanwhile.
+async fn discard(staging: Arc<Staging>) {
+    // A failure to remove is the next run's to put right.
+    let _ = tokio::task::spawn_blocking(move || drop(staging)).await;
 }
 
 /// Runs blocking work on a thread for such.

@@ -89,7 +89,7 @@ pub fn unpack(
         .map_err(|e| refused(e, &subject))?;
     staging.mark_unpacked();
     reporter.report(&Event::Publishing);
-    staging.publish()?;
+    super::warn_of_leftover(&staging.publish()?, reporter);
     Ok(UnpackedPackage {
         dest,
         sha256: verified.sha256(),

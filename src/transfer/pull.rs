@@ -54,6 +54,11 @@ impl Progress {
         lock(&self.0).url_used = false;
     }
 
+    /// The object that the bytes came from is not the one that the rest will come from.
+    pub(super) fn forget_object(&self) {
+        lock(&self.0).etag = None;
+    }
+
     /// What came is dropped.
     pub(super) fn forget(&self) {
         let mut state = lock(&self.0);
@@ -75,12 +80,11 @@ impl Pull<'_> {
     /// Pulls `range` while no other connection is at work. A server that ignores ranges then sends the whole, which is
     /// taken from its first byte.
     pub(super) async fn alone(&self, range: Range<u64>) -> Result<(), Broken> {
-        let began = Instant::now();
         let before = self.progress.count();
         let pulled = self.pull(range, true).await;
         self.note_break(&pulled);
-        let (body, count) = (pulled?, self.progress.count());
-        let seconds = (body.unwrap_or(began)).elapsed().as_secs_f64().max(1e-6);
+        let (body_began, count) = (pulled?, self.progress.count());
+        let seconds = body_began.elapsed().as_secs_f64().max(1e-6);
         // A speed in bytes a second needs no more digits than a float has.
         #[expect(clippy::cast_precision_loss)]
         let speed = count.saturating_sub(before) as f64 / seconds;
@@ -104,8 +108,8 @@ impl Pull<'_> {
     }
 
     /// Gives when the body began.
-    async fn pull(&self, range: Range<u64>, alone: bool) -> Result<Option<Instant>, Broken> {
-        let size = self.target.claim.size().unwrap_or_default();
+    async fn pull(&self, range: Range<u64>, alone: bool) -> Result<Instant, Broken> {
+        let size = self.target.size();
         let etag = self.begin(&range)?;
         let until = (range.end < size).then_some(range.end);
         let asked = (range.start > 0 || until.is_some()).then_some(&range);
@@ -149,26 +153,27 @@ impl Pull<'_> {
         self.answered(&response, &range)?;
         let began = Instant::now();
         self.body(&mut response, range).await?;
-        Ok(Some(began))
+        Ok(began)
     }
 
     /// Counts the request; gives the ETag it must match.
     fn begin(&self, range: &Range<u64>) -> Result<Option<String>, Broken> {
         let mut state = lock(&self.progress.0);
         if state.url_used && self.target.url.about_to_end() {
-            return Err(Broken::Expired {
-                code: "about to end".to_owned(),
-            });
+            return Err(Broken::Stale);
         }
         state.url_used = true;
-        state.stats.attempts += 1;
+        state.stats.requests += 1;
         Ok(state.etag.clone().filter(|_| range.start > 0))
     }
 
     /// Notes what the answer is part of. A server that does not know `If-Match` may send a part of another object.
     fn answered(&self, response: &Response, range: &Range<u64>) -> Result<(), Broken> {
         let mut state = lock(&self.progress.0);
-        let etag = response.header("etag");
+        // A weak ETag says nothing about bytes (RFC 9110 section 8.8.1).
+        let etag = response
+            .header("etag")
+            .filter(|etag| !etag.starts_with("W/"));
         if let (Some(before), Some(now)) = (&state.etag, etag)
             && before != now
             && state.have.count() > 0
@@ -178,8 +183,7 @@ impl Pull<'_> {
         if range.start > 0 && std::mem::take(&mut state.broke) {
             state.stats.resumed += 1;
         }
-        // A weak ETag says nothing about bytes (RFC 9110 section 8.8.1).
-        if let Some(etag) = etag.filter(|etag| !etag.starts_with("W/")) {
+        if let Some(etag) = etag {
             state.etag = Some(etag.to_owned());
         }
         Ok(())
@@ -187,15 +191,20 @@ impl Pull<'_> {
 
     /// Takes the body in, which must bring just the bytes of `range`.
     async fn body(&self, response: &mut Response, range: Range<u64>) -> Result<(), Broken> {
-        let size = self.target.claim.size().unwrap_or_default();
+        // A part's length was announced by its Content-Range; the whole's may not have been.
+        let is_part = range != (0..self.target.size());
         let mut throughput = Throughput::new(self.context.patience, Instant::now());
         let mut at = range.start;
         while let Some(chunk) = response.chunk().await.map_err(failed)? {
             let count = chunk.len() as u64;
             lock(&self.progress.0).stats.bytes += count;
             if at + count > range.end {
-                return Err(Broken::NotThePackage {
-                    what: format!("more than {size} bytes"),
+                return Err(if is_part {
+                    Broken::ObjectChanged
+                } else {
+                    Broken::NotThePackage {
+                        what: format!("more than {} bytes", range.end),
+                    }
                 });
             }
             let written = self.spool.write(at, chunk).await;
@@ -216,13 +225,25 @@ impl Pull<'_> {
                 });
             }
         }
-        if at < range.end {
-            // Without a Content-Length an early end looks like a whole body; with one, the client saw the break.
-            return Err(Broken::NotThePackage {
+        // With a Content-Length the client saw the break itself.
+        if at == range.end {
+            Ok(())
+        } else if is_part {
+            Err(Broken::Transient {
+                reason: "a part ended early".to_owned(),
+                error: Box::new(Error::new(
+                    ErrorKind::Transfer,
+                    format!(
+                        "the download ended at byte {at} of the part that was to end at {}",
+                        range.end
+                    ),
+                )),
+            })
+        } else {
+            Err(Broken::NotThePackage {
                 what: format!("{at} bytes"),
-            });
+            })
         }
-        Ok(())
     }
 }
 

@@ -15,27 +15,30 @@ impl Transfer<'_> {
         spool: &mut Spool,
         renew: &mut impl Renew,
     ) -> Result<()> {
+        if !matches!(broken, Broken::Stale) {
+            self.attempts += 1;
+        }
         match broken {
             Broken::Final(error) => Err(error.about(self.subject)),
             Broken::Transient { reason, error } => {
                 self.wait(Failure::Transient, &reason, *error).await
             }
             Broken::Throttled { retry_after, error } => {
+                self.connections = (self.connections / 2).max(1);
                 let failure = Failure::Throttled { retry_after };
                 self.wait(failure, "the server asks to slow down", *error)
                     .await
             }
+            // A URL that merely grew old costs no attempt; one refused while it should be good does.
+            Broken::Stale => self.look_again(spool, renew).await,
             Broken::Expired { code } => {
-                // A URL that merely grew old costs no attempt; one refused while it should be good does.
-                if code != "about to end" {
-                    let error = Error::new(
-                        ErrorKind::UrlExpired,
-                        format!("the presigned URL is refused as ended ({code}), and so was each one that replaced it"),
-                    )
-                    .hint("is a clock wrong, here or at a proxy? Lambda's URLs are good for 10 minutes");
-                    self.wait(Failure::Transient, "the URL has ended", error)
-                        .await?;
-                }
+                let error = Error::new(
+                    ErrorKind::UrlExpired,
+                    format!("the presigned URL is refused as ended ({code}), and so was each one that replaced it"),
+                )
+                .hint("is a clock wrong, here or at a proxy? Lambda's URLs are good for 10 minutes");
+                self.wait(Failure::Transient, "the URL has ended", error)
+                    .await?;
                 self.look_again(spool, renew).await
             }
             Broken::Gone { code } => {
@@ -47,15 +50,16 @@ impl Transfer<'_> {
                     .about(self.subject)
                     .because(format!("asked for {}", self.target.url)));
                 }
-                self.look_again(spool, renew).await?;
-                self.gone = true;
+                // A package that changed meanwhile gets a second look of its own.
+                self.gone = !self.renew(renew).await?;
                 self.restart(spool).await
             }
             Broken::ObjectChanged => {
                 let error = Error::new(ErrorKind::Transfer, "the object changes with each request");
                 self.wait(Failure::Transient, "the object changed", error)
                     .await?;
-                self.look_again(spool, renew).await?;
+                self.connections = 1;
+                self.renew(renew).await?;
                 self.restart(spool).await
             }
             Broken::NotThePackage { what } => {
@@ -68,7 +72,7 @@ impl Transfer<'_> {
             }
             Broken::RangeIgnored => {
                 tracing::info!("the server ignores ranges; fetching the whole over one connection");
-                self.whole_only = true;
+                self.connections = 1;
                 self.restart(spool).await
             }
             Broken::SpoolEnded => Err(Error::new(ErrorKind::Bug, "the spool ended early")),
@@ -120,6 +124,8 @@ impl Transfer<'_> {
             }
             self.warn(&text, "fetching once more to rule out a fault on the way");
             self.refuted = Some(text);
+            // The second download is as plain as can be, so that it can rule out a fault of the first.
+            self.connections = 1;
         }
         Ok(())
     }
@@ -132,7 +138,8 @@ impl Transfer<'_> {
         Ok(())
     }
 
-    /// Asks for a fresh URL, and says whether the package changed.
+    /// Asks for a fresh URL, and says whether the package changed. The same bytes may now lie in another object: then
+    /// what came stays, and the object's `ETag` is forgotten.
     async fn renew(&mut self, renew: &mut impl Renew) -> Result<bool> {
         let target = renew.renew().await?;
         self.url_refreshes += 1;
@@ -160,6 +167,9 @@ impl Transfer<'_> {
                 subject: self.subject,
                 size,
             });
+        }
+        if !changed && !target.same_object(&self.target) {
+            self.progress.forget_object();
         }
         self.target = target;
         Ok(changed)

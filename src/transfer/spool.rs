@@ -109,6 +109,11 @@ fn write_all(file: File, mut work: mpsc::Receiver<Work>) -> Result<File> {
     while let Some(next) = work.blocking_recv() {
         match next {
             Work::Write(offset, bytes) => {
+                // What was hashed must stay what it was: "verified" rests on it.
+                if offset < hasher.bytes() {
+                    let message = "bytes that were hashed already would be overwritten";
+                    return Err(Error::new(ErrorKind::Bug, message));
+                }
                 file.write_all_at(&bytes, offset)
                     .map_err(|e| files::io_error("the spool cannot be written", e))?;
                 ahead.add(offset..offset + bytes.len() as u64);
@@ -194,6 +199,15 @@ mod tests {
         let (received, _) = spool.finish().await.unwrap();
         assert_eq!(received.size(), data.len() as u64);
         assert_eq!(received.sha256(), Sha256Digest::of(&data));
+    }
+
+    #[tokio::test]
+    async fn what_was_hashed_is_never_overwritten() {
+        let spool = Spool::start(tempfile::tempfile().unwrap());
+        write(&spool, 0, b"abc").await;
+        write(&spool, 1, b"x").await;
+        let error = spool.finish().await.err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Bug);
     }
 
     #[tokio::test]

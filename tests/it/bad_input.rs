@@ -587,6 +587,26 @@ fn a_file_system_that_is_full_or_closed() {
     );
 }
 
+#[test]
+fn an_update_on_a_full_file_system_says_so_and_downloads_nothing() {
+    let bench = Bench::new();
+    planted(&bench, "web").zip(package(1, 1_000_000)).create();
+    bench
+        .run(&["fetch", "web", "out", "--no-unpack"])
+        .expect(0);
+    let script = format!("cp -r '{}' out", bench.path("out").display());
+    let arguments = [
+        "fetch", "web", "out", "--no-unpack", "--update", "--output", "json",
+    ];
+    let Some((ran, _)) = on_tmpfs(&bench, "size=1500k", &script, &arguments) else {
+        return;
+    };
+    let ran = ran.expect(8);
+    assert_eq!(ran.json_error()["kind"], "disk_full");
+    assert!(!ran.stderr.contains("fetched again"), "{}", ran.stderr);
+    assert_eq!(bench.aws.count("GetObject"), 1);
+}
+
 /// What Lambda states about the package.
 fn statements() -> Vec<Failing> {
     let zip = package(1, 4000);

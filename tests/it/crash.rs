@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests may panic")]
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
@@ -178,5 +179,22 @@ fn a_live_run_is_left_alone_by_another() {
     let ran = finish(slow).expect(8);
     assert!(ran.stderr.contains("already exists"), "{}", ran.stderr);
     assert_eq!(whole(&bench, &[1]), Some(1));
+    assert_eq!(bench.names(), ["out"]);
+}
+
+#[test]
+fn an_update_after_a_kill_between_two_renames_finds_the_record_again() {
+    let bench = Bench::new();
+    let zip = larder_testkit::packages::python_package().zip();
+    bench.aws.function("web").zip(zip).create();
+    bench.run(&["fetch", "web", "out"]).expect(0);
+    // What a killed run leaves where the file system cannot exchange two names: the record is aside.
+    let wrapper = bench.path(".out.larder-0123456789abcdef");
+    std::fs::create_dir_all(wrapper.join("new")).unwrap();
+    std::fs::set_permissions(&wrapper, std::fs::Permissions::from_mode(0o700)).unwrap();
+    std::fs::write(wrapper.join("lock"), "").unwrap();
+    std::fs::rename(bench.path("out"), wrapper.join("old")).unwrap();
+    let ran = bench.run(&["fetch", "web", "out", "--update"]).expect(0);
+    assert!(ran.stdout.contains("unchanged"), "{}", ran.stdout);
     assert_eq!(bench.names(), ["out"]);
 }

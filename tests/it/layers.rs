@@ -1,6 +1,6 @@
 //! `larder fetch --layers`.
 
-use larder_testkit::packages;
+use larder_testkit::{Fault, On, S3Error, packages};
 
 use crate::harness::{Bench, json};
 
@@ -137,4 +137,74 @@ fn a_layer_whose_bytes_are_wrong_fails_the_fetch() {
         .expect(1)
         .says(&[&wrong]);
     assert!(bench.names().is_empty(), "{:?}", bench.names());
+}
+
+#[test]
+fn a_layer_whose_object_is_not_given_fails_the_fetch() {
+    for (fault, code) in [(S3Error::AccessDenied, 4), (S3Error::NoSuchKey, 5)] {
+        let bench = Bench::new();
+        let arn = layer(&bench, "common", larder_testkit::ACCOUNT);
+        let zip = packages::python_package().zip();
+        bench.aws.function("f").zip(zip).layer(&arn).create();
+        // The first object is the function's own.
+        for nth in 2..9 {
+            bench.aws.fault(On::Object.nth(nth), Fault::S3(fault));
+        }
+        let ran = bench.run(&["fetch", "f", "--layers", "--allow-missing-layers"]);
+        let ran = ran.says(&["common"]);
+        assert!(matches!(ran.code, 4..=7), "{code}: {ran:?}");
+        assert!(!ran.stderr.contains("is kept"), "{}", ran.stderr);
+        assert!(bench.names().is_empty(), "{:?}", bench.names());
+    }
+}
+
+#[test]
+fn a_missing_layer_leaves_no_directory() {
+    let bench = Bench::new();
+    let arn = layer(&bench, "common", larder_testkit::ACCOUNT);
+    bench.aws.delete_layer(&arn);
+    let zip = packages::python_package().zip();
+    bench.aws.function("f").zip(zip).layer(&arn).create();
+    bench.run(&["fetch", "f", "--layers"]).expect(5);
+    assert!(!bench.path("f/layers").exists());
+}
+
+#[test]
+fn a_forged_record_of_a_layer_is_not_believed() {
+    type Forge = fn(&mut serde_json::Value, &mut serde_json::Value);
+    let forgeries: [(&str, Forge); 5] = [
+        ("the digest", |record, _| {
+            record["code_sha256"] = larder_testkit::code_sha256(b"other").into();
+        }),
+        ("the size, in both", |record, answer| {
+            record["size"] = 5.into();
+            answer["Content"]["CodeSize"] = 5.into();
+        }),
+        ("a path that leads out", |record, _| {
+            record["path"] = "../elsewhere".into();
+        }),
+        ("the answer's digest", |_, answer| {
+            answer["Content"]["CodeSha256"] = larder_testkit::code_sha256(b"other").into();
+        }),
+        ("the answer's layer", |_, answer| {
+            answer["LayerVersionArn"] = "arn:aws:lambda:us-east-1:123456789012:layer:x:1".into();
+        }),
+    ];
+    for (name, forge) in forgeries {
+        let bench = Bench::new();
+        let arn = layer(&bench, "common", larder_testkit::ACCOUNT);
+        let zip = packages::python_package().zip();
+        bench.aws.function("f").zip(zip).layer(&arn).create();
+        bench.run(&["fetch", "f", "--layers"]).expect(0);
+        let mut record = bench.record("f");
+        let at = bench.path("f/layers/common-1/layer.json");
+        let mut answer = json(&at);
+        forge(&mut record["layers"][0], &mut answer);
+        std::fs::write(bench.path("f/larder.json"), record.to_string()).unwrap();
+        std::fs::write(&at, answer.to_string()).unwrap();
+        let ran = bench.run(&["fetch", "f", "--layers", "--update"]).expect(0);
+        let ran = ran.says(&["warning: ", "common", "fetched again"]);
+        assert!(ran.stdout.contains("1 saved"), "{name}: {}", ran.stdout);
+        assert_eq!(bench.aws.count("GetLayerVersionByArn"), 2, "{name}");
+    }
 }

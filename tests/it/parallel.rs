@@ -60,6 +60,8 @@ fn parts_cover_the_package_once_over_few_connections() {
         assert_eq!(at, size);
         assert_eq!(bench.aws.bytes_sent("GetObject"), size);
         assert!(bench.aws.most_at_once("GetObject") <= CONNECTIONS);
+        assert_eq!(transfer["attempts"], 1);
+        assert_eq!(transfer["requests"], bench.aws.count("GetObject"));
         assert_eq!(transfer["resumed"], 0);
         if rate.is_some() {
             assert!(
@@ -89,6 +91,7 @@ fn a_part_that_breaks_goes_on_where_it_stopped() {
         let (package, transfer) = fetched(&bench);
         assert!(package == zip, "{case}: the bytes differ");
         assert_eq!(transfer["resumed"], 1, "{case}");
+        assert_eq!(transfer["attempts"], 2, "{case}");
         // What a reset connection had sent and larder had not read yet is lost on the way, on any network.
         let slack = if case == "rst" { 3_000_000 } else { 0 };
         let sent = bench.aws.bytes_sent("GetObject");
@@ -112,6 +115,65 @@ fn a_part_with_other_bytes_is_caught_and_the_package_fetched_once_more() {
         .expect(0)
         .says(&["warning: ", "SHA-256"]);
     assert!(fetched(&bench).0 == zip);
+    // The second download is one plain request, so that it can rule out a fault of the first.
+    let requests = bench.aws.requests_of("GetObject");
+    assert_eq!(requests.iter().filter(|r| r.range().is_none()).count(), 1);
+    assert!(requests.last().unwrap().range().is_none());
+}
+
+#[test]
+fn one_connection_is_used_where_several_do_not_suit_the_server() {
+    let refused = |fault: fn() -> Fault| {
+        let bench = Bench::new();
+        let zip = packages::zip_of_size(SIZE, 18);
+        bench.aws.function("f").zip(zip.clone()).create();
+        bench.aws.connection_rate(Some(SLOW));
+        for nth in 3..=4 {
+            bench.aws.fault(On::Object.nth(nth), fault());
+        }
+        bench
+            .run(&["fetch", "f", "--no-unpack", "--no-sync"])
+            .expect(0);
+        assert!(fetched(&bench).0 == zip);
+        bench
+    };
+    let bench = refused(|| Fault::etag("\"another\""));
+    assert!(
+        bench
+            .aws
+            .requests_of("GetObject")
+            .last()
+            .unwrap()
+            .range()
+            .is_none()
+    );
+    refused(|| Fault::S3(larder_testkit::S3Error::PreconditionFailed));
+    refused(Fault::slow_down);
+}
+
+#[test]
+fn parts_that_came_stay_when_only_the_url_has_ended() {
+    let bench = Bench::new();
+    let zip = packages::zip_of_size(SIZE, 19);
+    let size = zip.len() as u64;
+    bench.aws.function("f").zip(zip.clone()).create();
+    bench.aws.connection_rate(Some(SLOW));
+    let expired = larder_testkit::S3Error::RequestHasExpired;
+    bench.aws.fault(On::Object.nth(4), Fault::S3(expired));
+    bench
+        .run(&["fetch", "f", "--no-unpack", "--no-sync"])
+        .expect(0);
+    let (package, transfer) = fetched(&bench);
+    assert!(package == zip);
+    assert_eq!(transfer["url_refreshes"], 1);
+    let sent: u64 = bench
+        .aws
+        .requests_of("GetObject")
+        .iter()
+        .filter(|r| r.status == Some(206))
+        .map(|r| r.bytes_sent)
+        .sum();
+    assert_eq!(sent, size);
 }
 
 #[test]

@@ -377,3 +377,19 @@ fn full_and_read_only(host: &Path) {
         );
     }
 }
+
+#[test]
+fn a_repair_brings_the_record_back_before_anything_else_is_done() {
+    for words in ["stands force", "stands force inside"] {
+        let case = Case(words);
+        for kill_at in 0..case.checkpoints().len() {
+            let (_dir, dest) = place();
+            case.prepare(&dest);
+            run_killed(&dest, case, kill_at);
+            repair(&dest, true).unwrap();
+            assert!(is_record(&dest), "{words}, killed at {kill_at}");
+            let state = state(&dest);
+            assert!(matches!(state, State::Whole(1 | 2)), "{words}: {state:?}");
+        }
+    }
+}

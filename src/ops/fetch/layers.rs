@@ -6,8 +6,8 @@ use std::io::Write as _;
 use crate::digest::Sha256Digest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::{self, FilesError};
-use crate::lambda::{Described, DescribedLayer};
-use crate::package::{Claim, Verified};
+use crate::lambda::{Answer, Described, DescribedLayer};
+use crate::package::{Claim, CodeLocation, Verified};
 use crate::record::{LayerRecord, PACKAGE_ZIP, Status};
 use crate::transfer::{Renew, Stats, Target};
 
@@ -39,7 +39,7 @@ impl Job<'_> {
         let mut out = Layers::default();
         let mut seen = HashSet::new();
         let mut names = HashSet::new();
-        for arn in described.layer_arns() {
+        for (arn, size) in described.layers() {
             if !seen.insert(arn) {
                 continue;
             }
@@ -49,17 +49,12 @@ impl Job<'_> {
                 let account = arn.split(':').nth(4).unwrap_or_default();
                 name = format!("{name}-{account}");
             }
-            match self.layer(arn, format!("layers/{name}")).await {
-                Ok((record, bytes)) => {
-                    out.records.push(record);
+            match self.layer(arn, size, format!("layers/{name}")).await? {
+                Had::Layer(record, bytes) => {
+                    out.records.push(*record);
                     out.bytes += bytes;
                 }
-                Err(error) => {
-                    let status = match error.kind() {
-                        ErrorKind::NotFound => Status::Gone,
-                        ErrorKind::AccessDenied => Status::Denied,
-                        _ => return Err(error),
-                    };
+                Had::Missing(status, error) => {
                     let mut reason = error.message().to_owned();
                     for cause in error.causes() {
                         reason.push_str(": ");
@@ -92,15 +87,25 @@ impl Job<'_> {
         Ok(out)
     }
 
-    /// One layer version, with the count of bytes received for it.
-    async fn layer(&self, arn: &str, path: String) -> Result<(LayerRecord, u64)> {
+    /// One layer version, of which the function's answer states the size.
+    async fn layer(&self, arn: &str, size: Option<u64>, path: String) -> Result<Had> {
         let item = Item {
             subject: arn.to_owned(),
             prefix: format!("{path}/"),
         };
-        let fetched = match self.kept_layer(&item, arn, &path).await? {
-            Some(kept) => kept,
-            None => self.fetched_layer(&item, arn, &path).await?,
+        let fetched = if let Some(kept) = self.kept_layer(&item, arn, size, &path).await? {
+            kept
+        } else {
+            // Only Lambda's word that a layer is gone or denied makes it a missing one. What fails after that fails
+            // the fetch.
+            let described = match self.or_interrupted(self.lambda.describe_layer(arn)).await {
+                Ok(described) => described,
+                Err(error) => return Had::missing(error),
+            };
+            match described.code().cloned() {
+                Ok(code) => self.fetched_layer(&item, arn, described, &code).await?,
+                Err(error) => return Had::missing(error),
+            }
         };
         let FetchedLayer {
             verified,
@@ -124,30 +129,39 @@ impl Job<'_> {
             reason: None,
             unpacked: self.unpacked(&item, verified).await?,
         };
-        Ok((record, stats.bytes))
+        Ok(Had::Layer(Box::new(record), stats.bytes))
     }
 
-    /// A layer version never changes: with `--update`, one that is kept and verifies costs no call.
-    async fn kept_layer(&self, item: &Item, arn: &str, path: &str) -> Result<Option<FetchedLayer>> {
+    /// A layer version never changes: with `--update`, one that is kept and verifies costs no call. Its record is only
+    /// believed as far as the kept answer, and the size that Lambda states now, agree with it.
+    async fn kept_layer(
+        &self,
+        item: &Item,
+        arn: &str,
+        size: Option<u64>,
+        path: &str,
+    ) -> Result<Option<FetchedLayer>> {
         let Some(prior) = self.prior else {
             return Ok(None);
         };
         let before = prior.record().layers.iter().find(|layer| layer.arn == arn);
-        let Some((before, at)) = before.and_then(|b| Some((b, b.path.as_deref()?))) else {
+        let Some(before) = before.filter(|layer| layer.path.is_some()) else {
             return Ok(None);
         };
-        let code_sha256 = before.code_sha256.clone().unwrap_or_default();
-        let (Ok(sha256), Some(size)) = (Sha256Digest::from_base64(&code_sha256), before.size)
-        else {
+        let json = files::read_small(&prior.path(path).join(LAYER_JSON), MAX_LAYER_JSON);
+        let agreed = json
+            .ok()
+            .and_then(|json| Some((agreed(before, path, size, &json)?, json)));
+        let Some(((claim, code_sha256), json)) = agreed else {
+            self.warn(
+                arn,
+                "what is recorded about the layer kept here contradicts itself or Lambda",
+                "it is fetched again",
+            );
             return Ok(None);
         };
-        let Ok(json) = files::read_small(&prior.path(at).join(LAYER_JSON), MAX_LAYER_JSON) else {
-            return Ok(None);
-        };
-        self.staging.create_dir(path)?;
-        let claim = Claim::lambda(sha256, size);
         let kept = self
-            .kept(item, prior.path(at).join(PACKAGE_ZIP), &claim)
+            .kept(item, prior.path(path).join(PACKAGE_ZIP), &claim)
             .await?;
         Ok(kept.map(|verified| FetchedLayer {
             verified,
@@ -158,13 +172,15 @@ impl Job<'_> {
         }))
     }
 
-    async fn fetched_layer(&self, item: &Item, arn: &str, path: &str) -> Result<FetchedLayer> {
-        let described = self.or_interrupted(self.lambda.describe_layer(arn)).await?;
+    async fn fetched_layer(
+        &self,
+        item: &Item,
+        arn: &str,
+        described: DescribedLayer,
+        code: &CodeLocation,
+    ) -> Result<FetchedLayer> {
         let claim = claim(&described, arn)?;
-        let target = self.target(described.code()?, claim).await?;
-        if !files::exists(&self.staging.path().join(path)) {
-            self.staging.create_dir(path)?;
-        }
+        let target = self.target(code, claim).await?;
         let mut again = Again {
             job: self,
             arn,
@@ -182,12 +198,51 @@ impl Job<'_> {
     }
 }
 
+/// What became of one layer version.
+enum Had {
+    /// It is here; with the count of bytes received for it.
+    Layer(Box<LayerRecord>, u64),
+    /// Lambda does not give it.
+    Missing(Status, Error),
+}
+
+impl Had {
+    /// # Errors
+    /// `error` is not about a layer that is gone or denied.
+    fn missing(error: Error) -> Result<Self> {
+        match error.kind() {
+            ErrorKind::NotFound => Ok(Self::Missing(Status::Gone, error)),
+            ErrorKind::AccessDenied => Ok(Self::Missing(Status::Denied, error)),
+            _ => Err(error),
+        }
+    }
+}
+
 struct FetchedLayer {
     verified: Verified,
     json: Vec<u8>,
     code_sha256: String,
     status: Status,
     stats: Stats,
+}
+
+/// What the bytes of a layer that is kept in `path` must be, with `CodeSha256` as it is recorded. None when the record,
+/// the kept answer and the size that Lambda states do not agree.
+fn agreed(
+    before: &LayerRecord,
+    path: &str,
+    size: Option<u64>,
+    json: &[u8],
+) -> Option<(Claim, String)> {
+    let answer = Answer::parse(json).ok()?;
+    let (size, code_sha256) = (size?, before.code_sha256.as_deref()?);
+    let sha256 = Sha256Digest::from_base64(code_sha256).ok()?;
+    let agree = before.path.as_deref() == Some(path)
+        && before.size == Some(size)
+        && answer.text("/LayerVersionArn") == Some(&before.arn)
+        && answer.size("/Content/CodeSize") == Some(size)
+        && answer.text("/Content/CodeSha256") == Some(code_sha256);
+    agree.then(|| (Claim::lambda(sha256, size), code_sha256.to_owned()))
 }
 
 fn claim(described: &DescribedLayer, arn: &str) -> Result<Claim> {

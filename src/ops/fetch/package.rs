@@ -54,8 +54,16 @@ impl Job<'_> {
         };
         let download = transfer::download(context, &item.subject, target, renew, spool);
         let obtained = self.or_interrupted(download).await?;
-        self.staging.keep(&name, &item.at(PACKAGE_ZIP))?;
+        self.keep(item, &name)?;
         Ok(obtained)
+    }
+
+    /// Moves a verified package to its place, whose directory is made only now: one without a package is never there.
+    fn keep(&self, item: &Item, scratch: &str) -> Result<()> {
+        if !item.prefix.is_empty() {
+            self.staging.create_dir(&item.prefix)?;
+        }
+        Ok(self.staging.keep(scratch, &item.at(PACKAGE_ZIP))?)
     }
 
     /// What to fetch for a location that Lambda named. `claim` is what it stated about the bytes.
@@ -93,16 +101,15 @@ impl Job<'_> {
             size: claim.size().unwrap_or_default(),
         });
         let name = item.scratch("copy");
-        let problem = match self.copy(path, name.clone()).await {
+        let problem = match self.copy(path, name.clone()).await? {
             Ok(received) => match received.verify(claim) {
                 Ok(verified) => {
-                    self.staging.keep(&name, &item.at(PACKAGE_ZIP))?;
+                    self.keep(item, &name)?;
                     return Ok(Some(verified));
                 }
                 Err(mismatch) => mismatch.to_string(),
             },
-            Err(e) if e.kind() == ErrorKind::Interrupted => return Err(e),
-            Err(e) => e.to_string(),
+            Err(unread) => unread.to_string(),
         };
         self.warn(
             &item.subject,
@@ -112,21 +119,37 @@ impl Job<'_> {
         Ok(None)
     }
 
-    async fn copy(&self, path: PathBuf, scratch: String) -> Result<Received> {
+    /// The inner error is one of reading what is at `path`; the outer one is any other.
+    async fn copy(
+        &self,
+        path: PathBuf,
+        scratch: String,
+    ) -> Result<std::result::Result<Received, FilesError>> {
         let (staging, cancel) = (Arc::clone(&self.staging), self.cancel.clone());
         blocking(move || {
-            let from = files::open_read(&path)?;
+            let from = match files::open_read(&path) {
+                Ok(from) => from,
+                Err(unread) => return Ok(Err(unread)),
+            };
             let to = staging.create_scratch_file(&scratch, 0o644)?;
             let mut hasher = Hasher::new();
-            let tee = Tee { from, to: &to };
-            hasher
-                .read_all(tee, &|| cancel.is_cancelled())
-                .map_err(|e| match e.kind() {
-                    std::io::ErrorKind::Interrupted => interrupted(),
-                    _ => FilesError::io("copy", &path, e).into(),
-                })?;
-            let size = hasher.bytes();
-            Ok(Received::hashed(to, size, hasher.finish()))
+            let mut tee = Tee {
+                from,
+                to: &to,
+                unwritten: None,
+            };
+            let read = hasher.read_all(&mut tee, &|| cancel.is_cancelled());
+            if let Some(e) = tee.unwritten {
+                return Err(FilesError::io("write", staging.scratch().join(&scratch), e).into());
+            }
+            match read {
+                Ok(()) => {
+                    let size = hasher.bytes();
+                    Ok(Ok(Received::hashed(to, size, hasher.finish())))
+                }
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => Err(interrupted()),
+                Err(e) => Ok(Err(FilesError::io("read", &path, e))),
+            }
         })
         .await
     }
@@ -169,24 +192,23 @@ impl Job<'_> {
             let unpacked = unpack::plan(&package, &limits)
                 .and_then(|plan| unpack::run(&package, &plan, code.as_fd(), &options))
                 .map_err(|e| not_unpacked(e).about(subject))?;
-            let record = UnpackedRecord {
+            let hashes = unpacked.hashes.ok_or_else(|| {
+                Error::new(ErrorKind::Bug, "the unpacked tree was not hashed")
+            })?;
+            Ok(Some(UnpackedRecord {
                 path: CODE.to_owned(),
                 files: unpacked.files,
                 directories: unpacked.directories,
                 symlinks: unpacked.symlinks,
                 bytes: unpacked.bytes,
-                h1: None,
-                h1_reason: None,
-                tree: String::new(),
+                h1: hashes.h1,
+                h1_reason: hashes.h1_reason,
+                tree: hashes.tree,
                 duplicates: match limits.duplicates {
                     Duplicates::Refuse => None,
                     Duplicates::First => Some("first".to_owned()),
                     Duplicates::Last => Some("last".to_owned()),
                 },
-            };
-            Ok(Some(match unpacked.hashes {
-                Some(hashes) => record.with_hashes(hashes),
-                None => record,
             }))
         })
         .await
@@ -213,12 +235,17 @@ fn not_unpacked(refused: UnpackError) -> Error {
 struct Tee<'a> {
     from: std::fs::File,
     to: &'a std::fs::File,
+    /// Why what was read could not be written.
+    unwritten: Option<std::io::Error>,
 }
 
 impl std::io::Read for Tee<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let count = self.from.read(buffer)?;
-        std::io::Write::write_all(&mut self.to, &buffer[..count])?;
+        if let Err(e) = std::io::Write::write_all(&mut self.to, &buffer[..count]) {
+            self.unwritten = Some(e);
+            return Err(std::io::Error::other("the copy cannot be written"));
+        }
         Ok(count)
     }
 }
