@@ -335,6 +335,18 @@ fn an_image_function_is_recorded() {
         });
         assert_eq!(record["image"], expected);
         holds_the_answer(moto, &dest, "image");
+
+        // Deployed by digest: moto writes the digest twice, and the last one counts.
+        let code = json!({"ImageUri": format!("{uri}@{pushed}")});
+        let arguments = json!({"FunctionName": "by-digest", "PackageType": "Image", "Role": moto.role(), "Code": code});
+        moto.call("lambda", "create_function", arguments);
+        moto.larder(dir.path(), &["fetch", "by-digest"]).expect(0);
+        let record = read_json(&dir.path().join("by-digest/larder.json"));
+        assert_eq!(record["image"]["digest"], pushed);
+        assert_eq!(
+            record["image"]["resolved_image_uri"],
+            format!("{uri}@sha256@{pushed}")
+        );
     }
 }
 

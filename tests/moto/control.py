@@ -11,7 +11,7 @@ import json
 import sys
 
 import boto3
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ConnectionClosedError, ProxyConnectionError
 
 clients = {}
 
@@ -32,11 +32,21 @@ def with_files(value):
     return value
 
 
+def call(operation, arguments):
+    """moto_proxy closes each connection without saying so: one that boto3 takes for open may be gone when it is used."""
+    for last in False, False, True:
+        try:
+            return operation(**arguments)
+        except (ConnectionClosedError, ProxyConnectionError):
+            if last:
+                raise
+
+
 for line in sys.stdin:
     asked = json.loads(line)
     service = client(asked["service"], asked["region"], asked.get("credentials", {}))
     try:
-        answer = getattr(service, asked["operation"])(**with_files(asked["arguments"]))
+        answer = call(getattr(service, asked["operation"]), with_files(asked["arguments"]))
         answer.pop("ResponseMetadata", None)
         said = {"answer": answer}
     except ClientError as e:

@@ -62,6 +62,9 @@ impl Moto {
 
     /// Both servers, to run the same test against each; none where moto is left out.
     pub fn both() -> Vec<&'static Self> {
+        if Venv::get().is_none() {
+            return Vec::new();
+        }
         [Mode::Endpoint, Mode::Proxy]
             .into_iter()
             .filter_map(Self::get)
