@@ -48,6 +48,17 @@ pub fn read_small(path: &Path, limit: u64) -> Result<Vec<u8>, FilesError> {
     Ok(bytes)
 }
 
+/// The names in a directory, sorted, and with what is no UTF-8 replaced; none where it cannot be read.
+pub fn names(directory: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(directory)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()))
+        .collect();
+    names.sort_unstable();
+    names
+}
+
 /// Writes a file such that under its name there is either what was there before, or all of `bytes`. Durable
 /// on return.
 ///

@@ -104,18 +104,30 @@ impl Answer {
             }
         }
         if redact_env
-            && let Some(Value::Object(variables)) = map
+            && let Some(environment) = map
                 .get_mut("Configuration")
-                .and_then(|configuration| configuration.pointer_mut("/Environment/Variables"))
+                .and_then(|configuration| configuration.get_mut("Environment"))
         {
-            for value in variables.values_mut() {
-                *value = Value::Null;
-            }
+            redact(environment);
         }
         // A map of JSON values always serializes.
         let mut json = serde_json::to_vec_pretty(&Value::Object(map)).unwrap_or_default();
         json.push(b'\n');
         json
+    }
+}
+
+/// Replaces the value of each variable by null. What has another shape than it should may hold values anywhere, so that
+/// all of it goes.
+fn redact(environment: &mut Value) {
+    let Value::Object(parts) = environment else {
+        *environment = Value::Null;
+        return;
+    };
+    match parts.get_mut("Variables") {
+        Some(Value::Object(variables)) => variables.values_mut().for_each(|v| *v = Value::Null),
+        Some(other) => *other = Value::Null,
+        None => {}
     }
 }
 
@@ -165,6 +177,25 @@ mod tests {
         let value: Value = serde_json::from_slice(&json).unwrap();
         let variables = &value["Configuration"]["Environment"]["Variables"];
         assert_eq!(variables, &serde_json::json!({"A": null, "B": null}));
+    }
+
+    #[test]
+    fn an_environment_of_another_shape_is_redacted_whole() {
+        for environment in [
+            r#""s3cret""#,
+            r#"["s3cret"]"#,
+            r#"{"Variables": "s3cret"}"#,
+            r#"{"Variables": ["s3cret"]}"#,
+        ] {
+            let body = format!(r#"{{"Configuration": {{"Environment": {environment}}}}}"#);
+            let json = Answer::parse(body.as_bytes())
+                .unwrap()
+                .to_recorded_json(true);
+            assert!(
+                !String::from_utf8(json).unwrap().contains("s3cret"),
+                "{environment}"
+            );
+        }
     }
 
     #[test]

@@ -86,12 +86,23 @@ impl Described {
         let arn = text("/Configuration/FunctionArn").unwrap_or_default();
         let of_arn: Option<FunctionRef> = arn.parse().ok();
         let of_arn = of_arn.as_ref();
+        let name = text("/Configuration/FunctionName");
+        if name.as_deref().is_some_and(|name| name != asked.name())
+            || of_arn.is_some_and(|arn| arn.name() != asked.name())
+        {
+            return Err(Error::new(
+                ErrorKind::Service,
+                "GetFunction's answer is about another function",
+            )
+            .about(asked.to_string())
+            .because(format!("it names {:?}, {arn:?}", name.unwrap_or_default()))
+            .hint("is the endpoint Lambda's?"));
+        }
         let package_type = text("/Configuration/PackageType");
         let code = code_location(&answer, package_type.as_deref());
         Ok(Self {
             function: FunctionRecord {
-                name: text("/Configuration/FunctionName")
-                    .unwrap_or_else(|| asked.name().to_owned()),
+                name: asked.name().to_owned(),
                 version: text("/Configuration/Version").unwrap_or_default(),
                 qualifier: asked.qualifier().map(ToOwned::to_owned),
                 region: of_arn
@@ -310,6 +321,21 @@ mod tests {
         for text in [None, Some(""), Some("not base64"), Some("YWJj")] {
             let d = described(&serde_json::json!({"Configuration": {"CodeSha256": text}}));
             assert_eq!(d.code_sha256().unwrap_err().kind(), ErrorKind::Mismatch);
+        }
+    }
+
+    #[test]
+    fn an_answer_about_another_function_is_none() {
+        let arn = "arn:aws:lambda:us-east-2:123456789012:function:g";
+        for configuration in [
+            serde_json::json!({"FunctionName": "g"}),
+            serde_json::json!({"FunctionArn": arn}),
+        ] {
+            let body = serde_json::json!({"Configuration": configuration}).to_string();
+            let answer = Answer::parse(body.as_bytes()).unwrap();
+            let asked = FunctionRef::new("f", None).unwrap();
+            let error = Described::read(answer, None, &asked, "us-east-2").unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Service);
         }
     }
 

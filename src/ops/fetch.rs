@@ -99,6 +99,8 @@ struct Outcome {
     location: Option<String>,
     stats: Stats,
     unchanged: bool,
+    /// With `--update`: what lies at the destination is what its record says.
+    intact: bool,
 }
 
 /// Fetches `function` as `options` say.
@@ -169,16 +171,30 @@ pub async fn fetch(
         .described
         .answer()
         .to_recorded_json(options.redact_env);
+    let intact = outcome.intact;
     let record = record_of(outcome, layers.records, options, started_at);
     let finished = record.clone();
     if cancel.is_cancelled() {
         discard(staging).await;
         return Err(Error::interrupted());
     }
+    let in_place = intact
+        && prior
+            .as_ref()
+            .is_some_and(|prior| prior.is_the_same(&record, &function_json));
     reporter.report(&Event::Publishing);
     let dest = blocking(move || {
         let staging = Arc::into_inner(staging)
             .ok_or_else(|| Error::new(ErrorKind::Bug, "something still works in the staging"))?;
+        if in_place {
+            // All that is new is when it was looked at; whatever else lies there stays.
+            files::write_file_atomic(&dest.join(RECORD), &finished.to_json(), 0o644)?;
+            drop(staging);
+            return Ok(dest);
+        }
+        if let Some(prior) = &prior {
+            prior.warn_of_others(&*reporter);
+        }
         write_new(&staging, FUNCTION_JSON, 0o600, &function_json)?;
         write_new(&staging, RECORD, 0o644, &finished.to_json())?;
         super::warn_of_leftover(&staging.publish()?, &*reporter);
@@ -299,6 +315,7 @@ impl Job<'_> {
             location: None,
             stats: Stats::default(),
             unchanged,
+            intact: true,
         })
     }
 
@@ -334,6 +351,7 @@ fn record_of(
         location,
         stats,
         unchanged,
+        intact: _,
     } = outcome;
     let incomplete = described.incomplete();
     let status = if !incomplete.is_empty() {

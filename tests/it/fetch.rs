@@ -48,3 +48,27 @@ fn force_replaces_a_tree_that_larder_unpacked_and_no_other() {
     assert_eq!(std::fs::read(bench.path("mine/notes")).unwrap(), b"keep");
     assert_eq!(bench.names(), ["app", "app.zip", "mine"]);
 }
+
+#[test]
+fn an_update_that_finds_nothing_new_leaves_what_lies_there() {
+    let bench = Bench::new();
+    let function = bench
+        .aws
+        .function("web")
+        .zip(packages::node_package().zip())
+        .create();
+    bench.run(&["fetch", "web"]).expect(0);
+    std::fs::write(bench.path("web/notes.txt"), "mine").unwrap();
+    let ran = bench.run(&["fetch", "web", "--update"]).expect(0);
+    assert_eq!(ran.stderr, "");
+    assert_eq!(bench.record("web")["status"], "unchanged");
+    assert_eq!(std::fs::read(bench.path("web/notes.txt")).unwrap(), b"mine");
+    // A new package replaces the directory, and that is said.
+    function.update_code(packages::python_package().zip());
+    bench
+        .run(&["fetch", "web", "--update"])
+        .expect(0)
+        .says(&["warning: ", "notes.txt"]);
+    assert!(bench.path("web/code/index.py").exists());
+    assert_eq!(bench.names(), ["web"]);
+}

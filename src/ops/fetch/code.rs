@@ -17,7 +17,7 @@ impl Job<'_> {
             prefix: String::new(),
         };
         let claim = self.claim(&described)?;
-        let kept = self.kept_package(&item, &claim).await?;
+        let (kept, intact) = self.kept_package(&item, &claim).await?;
         let unchanged = kept.is_some();
         let (described, location, verified, stats) = if let Some(verified) = kept {
             (described, None, verified, Stats::default())
@@ -45,6 +45,7 @@ impl Job<'_> {
             location,
             stats,
             unchanged,
+            intact,
         })
     }
 
@@ -72,27 +73,30 @@ impl Job<'_> {
     }
 
     /// With `--update`: the package of the earlier fetch, when Lambda still states the same and it still verifies.
-    async fn kept_package(&self, item: &Item, claim: &Claim) -> Result<Option<Verified>> {
+    /// The second value says whether the unpacked tree is as it was recorded, too.
+    async fn kept_package(&self, item: &Item, claim: &Claim) -> Result<(Option<Verified>, bool)> {
         let Some(prior) = self.prior else {
-            return Ok(None);
+            return Ok((None, false));
         };
         let before = prior.record().package.as_ref();
         let before = before.and_then(|p| Sha256Digest::from_base64(&p.code_sha256).ok());
         if before.is_none() || before != claim.sha256() {
-            return Ok(None);
+            return Ok((None, false));
         }
         let kept = self.kept(item, prior.path(PACKAGE_ZIP), claim).await?;
+        let mut intact = true;
         if kept.is_some()
             && let Some((path, recorded)) = prior.tree()
             && !self.tree_is(path, recorded).await?
         {
+            intact = false;
             self.warn(
                 self.subject,
                 "the unpacked code had been changed here",
                 "it is unpacked anew from the verified package",
             );
         }
-        Ok(kept)
+        Ok((kept, intact))
     }
 }
 

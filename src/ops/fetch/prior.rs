@@ -3,11 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::events::{Event, Reporter};
 use crate::files;
-use crate::record::{CODE, FunctionRecord, RECORD, Record};
+use crate::record::{CODE, FUNCTION_JSON, FunctionRecord, PACKAGE_ZIP, RECORD, Record, Status};
 
 /// The largest record that is read, in bytes.
 const MAX_RECORD: u64 = 16 << 20;
+
+/// What larder makes at the top of a destination.
+const OURS: [&str; 6] = [RECORD, FUNCTION_JSON, PACKAGE_ZIP, CODE, "layers", "image"];
 
 /// A destination that an earlier run published.
 #[derive(Debug)]
@@ -54,6 +58,42 @@ impl Prior {
         )
         .about(self.dest.display().to_string())
         .hint("--update keeps one function or one version of it up to date; choose another destination, or --force"))
+    }
+
+    /// Whether the destination holds just what `record` and `function_json` say: then there is nothing to publish.
+    pub(super) fn is_the_same(&self, record: &Record, function_json: &[u8]) -> bool {
+        let before = &self.record;
+        let layers_kept = record
+            .layers
+            .iter()
+            .all(|layer| layer.status == Status::Unchanged)
+            && before.layers.len() == record.layers.len();
+        let json = files::read_small(&self.dest.join(FUNCTION_JSON), MAX_RECORD);
+        record.status == Status::Unchanged
+            && layers_kept
+            && before.package == record.package
+            && before.unpacked == record.unpacked
+            && before.image == record.image
+            && before.environment_redacted == record.environment_redacted
+            && json.is_ok_and(|json| json == function_json)
+    }
+
+    /// Says which of the user's own files go with the destination that is replaced.
+    pub(super) fn warn_of_others(&self, reporter: &dyn Reporter) {
+        let others: Vec<String> = files::names(&self.dest)
+            .into_iter()
+            .filter(|name| !OURS.contains(&name.as_str()))
+            .collect();
+        if !others.is_empty() {
+            reporter.report(&Event::Warning {
+                subject: &self.dest.display().to_string(),
+                message: &format!(
+                    "is replaced as a whole, and with it goes what larder had not made: {}",
+                    others.join(", ")
+                ),
+                hint: Some("keep files of your own elsewhere"),
+            });
+        }
     }
 
     pub(super) fn record(&self) -> &Record {
