@@ -190,7 +190,7 @@ mod signal_tests {
                     .await
                 }
                 "goes on" => tokio::select! {
-                    () = cancel.cancelled() => Err(interrupted()),
+                    () = cancel.cancelled() => Err(crate::error::Error::interrupted()),
                     () = tokio::time::sleep(Duration::from_millis(300)) => Ok(()),
                 },
                 _ => Ok(()),
