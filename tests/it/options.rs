@@ -1011,7 +1011,7 @@ fn nothing_from_outside_acts_on_the_terminal() {
     let cases = [
         Case {
             name: "FunctionName",
-            code: 0,
+            code: 6,
             make: |b| patched(b, |a| a["Configuration"]["FunctionName"] = json!(EVIL)),
         },
         Case {
