@@ -109,6 +109,9 @@ pub struct Session {
     retry: RetryPolicy,
     read_timeout: Duration,
     max_rate: f64,
+    /// The longest that a source of credentials may take.
+    credentials_timeout: Duration,
+    signers: presign::Signers,
 }
 
 /// What `~/.aws/config` says of settings that the SDK does not look at.
@@ -207,6 +210,8 @@ impl Session {
             retry: RetryPolicy::new(max_attempts),
             read_timeout: options.read_timeout,
             max_rate: options.max_rate,
+            credentials_timeout: options.connect_timeout + options.read_timeout,
+            signers: presign::Signers::default(),
             run_id,
         })
     }

@@ -161,7 +161,9 @@ impl Job<'_> {
     async fn fetched_layer(&self, item: &Item, arn: &str, path: &str) -> Result<FetchedLayer> {
         let described = self.or_interrupted(self.lambda.describe_layer(arn)).await?;
         let claim = claim(&described, arn)?;
-        let target = self.target(described.code()?, claim).await?;
+        let target = self
+            .or_interrupted(self.target(described.code()?, claim))
+            .await?;
         if !files::exists(&self.staging.path().join(path)) {
             self.staging.create_dir(path)?;
         }
