@@ -158,7 +158,7 @@ fn object_url(object: &S3ObjectRef, region: &str, endpoint: Option<&Url>) -> Res
     Ok(url)
 }
 
-/// Percent-encoded as S3 writes a path when it checks a signature ("UriEncode" in "Signature Calculations" of the S3 API
+/// Percent-encoded as S3 writes a path when it checks a signature ("Signature Calculations" in the S3 API
 /// reference). A raw `+` would be read as a space.
 fn encoded(text: &str) -> String {
     let mut path = String::with_capacity(text.len());
