@@ -5,6 +5,7 @@
 
 mod credentials;
 mod presign;
+mod proxy;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -109,6 +110,9 @@ pub struct Session {
     retry: RetryPolicy,
     read_timeout: Duration,
     max_rate: f64,
+    /// The longest that a source of credentials may take.
+    credentials_timeout: Duration,
+    signers: presign::Signers,
 }
 
 /// What `~/.aws/config` says of settings that the SDK does not look at.
@@ -130,7 +134,9 @@ impl Session {
         let profile = profile_settings(options.profile.as_deref()).await?;
         let ca_bundle = ca_bundle(profile.ca_bundle)?;
         // This also checks the certificates, which the SDK's builder would panic on.
+        let proxies = proxy::check(env)?;
         let http = HttpClient::new(&HttpOptions {
+            proxies,
             user_agent: format!("larder/{} (run {run_id})", env!("CARGO_PKG_VERSION")),
             ca_bundle: ca_bundle.clone(),
             connect_timeout: options.connect_timeout,
@@ -143,7 +149,7 @@ impl Session {
 
         let named_region = options.region.as_deref();
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(sdk_http_client(ca_bundle)?)
+            .http_client(sdk_http_client(ca_bundle, proxies)?)
             .retry_config(RetryConfig::standard().with_max_attempts(max_attempts))
             .timeout_config(timeouts(options));
         if let Ok(name) = AppName::new(format!("larder-{}-{run_id}", env!("CARGO_PKG_VERSION"))) {
@@ -207,6 +213,8 @@ impl Session {
             retry: RetryPolicy::new(max_attempts),
             read_timeout: options.read_timeout,
             max_rate: options.max_rate,
+            credentials_timeout: options.connect_timeout + options.read_timeout,
+            signers: presign::Signers::default(),
             run_id,
         })
     }
@@ -350,7 +358,7 @@ fn timeouts(options: &SessionOptions) -> TimeoutConfig {
 }
 
 /// The SDK's HTTP client with the proxies of the environment and, where given, another trust store.
-fn sdk_http_client(ca_bundle: Option<(PathBuf, Vec<u8>)>) -> Result<pool::Client> {
+fn sdk_http_client(ca_bundle: Option<(PathBuf, Vec<u8>)>, proxies: bool) -> Result<pool::Client> {
     let trust = match ca_bundle {
         Some((_, pem)) => TrustStore::empty().with_pem_certificate(pem),
         None => TrustStore::default(),
@@ -363,7 +371,11 @@ fn sdk_http_client(ca_bundle: Option<(PathBuf, Vec<u8>)>) -> Result<pool::Client
         .build()
         .map_err(|e| failed(e.into()))?;
     let pool = pool::ConnectionPool::builder()
-        .proxy_config(ProxyConfig::from_env())
+        .proxy_config(if proxies {
+            ProxyConfig::from_env()
+        } else {
+            ProxyConfig::disabled()
+        })
         .tls_provider(tls::Provider::Rustls(
             tls::rustls_provider::CryptoMode::AwsLc,
         ))

@@ -13,7 +13,7 @@ use reqwest::{Certificate, Client, redirect};
 use url::Url;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::presigned::{redacted, without_queries};
+use crate::presigned::{redacted_hop, without_queries};
 
 /// Redirects followed for one request.
 const MAX_REDIRECTS: usize = 5;
@@ -27,6 +27,8 @@ pub struct HttpOptions {
     pub user_agent: String,
     /// PEM certificates that are trusted instead of the system's, and where they came from.
     pub ca_bundle: Option<(PathBuf, Vec<u8>)>,
+    /// Whether the proxies of the environment are used.
+    pub proxies: bool,
     /// For name resolution, connection and TLS together.
     pub connect_timeout: Duration,
     /// No byte for so long.
@@ -55,8 +57,8 @@ pub struct Get<'a> {
 /// An answer whose body is still to come.
 pub struct Response {
     inner: reqwest::Response,
-    /// Who answered, for errors.
-    url: Url,
+    /// What was asked for, where that led, and last who answered. Each may hold a secret that the answer quotes.
+    hops: Vec<Url>,
 }
 
 /// Why a request brought no answer, or no whole one.
@@ -114,6 +116,9 @@ impl HttpClient {
             .redirect(redirect::Policy::none())
             .referer(false)
             .tcp_nodelay(true);
+        if !options.proxies {
+            builder = builder.no_proxy();
+        }
         let mut subject = None;
         if let Some((path, pem)) = &options.ca_bundle {
             let path = path.display().to_string();
@@ -149,6 +154,7 @@ impl HttpClient {
     /// No answer came, or a redirect is not one to follow. Any status is an answer.
     pub async fn get(&self, get: Get<'_>) -> Result<Response, HttpError> {
         let mut url = get.url.clone();
+        let mut hops = Vec::new();
         for _ in 0..=MAX_REDIRECTS {
             let mut request = self.client.get(url.clone()).header(
                 header::ACCEPT_ENCODING,
@@ -163,14 +169,15 @@ impl HttpClient {
                 request = request.header(header::IF_MATCH, etag);
             }
             let response = request.send().await.map_err(|e| classify(&e, &url))?;
+            hops.push(url);
             if !is_redirect(response.status().as_u16()) {
                 return Ok(Response {
                     inner: response,
-                    url,
+                    hops,
                 });
             }
-            url = next_hop(&url, response.headers())?;
-            tracing::debug!("redirected to {}", redacted(&url));
+            url = next_hop(&hops, response.headers())?;
+            tracing::debug!("redirected to {}", redacted_hop(&url, &hops));
         }
         Err(HttpError::Redirect {
             host: host(get.url),
@@ -184,7 +191,8 @@ fn is_redirect(status: u16) -> bool {
 }
 
 /// Where a redirect leads, if that is a place to go.
-fn next_hop(from: &Url, headers: &HeaderMap) -> Result<Url, HttpError> {
+fn next_hop(hops: &[Url], headers: &HeaderMap) -> Result<Url, HttpError> {
+    let from = &hops[hops.len() - 1];
     let refuse = |to: String| HttpError::Redirect {
         host: host(from),
         to,
@@ -199,7 +207,10 @@ fn next_hop(from: &Url, headers: &HeaderMap) -> Result<Url, HttpError> {
         .ok_or_else(|| refuse("what is no URL".to_owned()))?;
     match (from.scheme(), to.scheme()) {
         ("https", "https") | ("http", "http" | "https") => Ok(to),
-        ("https", "http") => Err(refuse(format!("{}, from https to http", redacted(&to)))),
+        ("https", "http") => Err(refuse(format!(
+            "{}, from https to http",
+            redacted_hop(&to, hops)
+        ))),
         (_, other) => Err(refuse(format!("a URL of the scheme {other:?}"))),
     }
 }
@@ -259,9 +270,13 @@ impl Response {
         self.header("content-length")?.trim().parse().ok()
     }
 
-    /// The URL that answered, without its query.
+    /// The URL that answered, without its query; of another host than the one that was asked, the host alone.
     pub fn location(&self) -> String {
-        redacted(&self.url)
+        redacted_hop(self.url(), &self.hops)
+    }
+
+    fn url(&self) -> &Url {
+        &self.hops[self.hops.len() - 1]
     }
 
     /// The next piece of the body; None at its end.
@@ -272,11 +287,11 @@ impl Response {
         self.inner
             .chunk()
             .await
-            .map_err(|e| classify(&e, &self.url))
+            .map_err(|e| classify(&e, &self.hops[self.hops.len() - 1]))
     }
 
     /// The first `limit` bytes of the body, as text. For error bodies; what fails, or takes long, is left out, and so is
-    /// what they quote of the URL's query.
+    /// what they quote of the queries on the way.
     pub async fn text(&mut self, limit: usize) -> String {
         let mut body = Vec::new();
         let deadline = tokio::time::Instant::now() + ERROR_BODY_TIME;
@@ -287,7 +302,7 @@ impl Response {
             }
         }
         body.truncate(limit);
-        without_queries(&String::from_utf8_lossy(&body), &self.url)
+        without_queries(&String::from_utf8_lossy(&body), &self.hops)
     }
 }
 
@@ -307,7 +322,7 @@ mod tests {
     fn hop(from: &str, to: &str) -> Result<Url, HttpError> {
         let mut headers = HeaderMap::new();
         headers.insert(header::LOCATION, to.parse().unwrap());
-        next_hop(&Url::parse(from).unwrap(), &headers)
+        next_hop(&[Url::parse(from).unwrap()], &headers)
     }
 
     #[test]
@@ -325,6 +340,6 @@ mod tests {
             let text = hop(from, to).unwrap_err().to_string();
             assert!(!text.contains("s3cret"), "{text}");
         }
-        assert!(next_hop(&Url::parse("http://a/").unwrap(), &HeaderMap::new()).is_err());
+        assert!(next_hop(&[Url::parse("http://a/").unwrap()], &HeaderMap::new()).is_err());
     }
 }

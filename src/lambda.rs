@@ -17,6 +17,7 @@ pub mod permission;
 
 pub use answer::Answer;
 pub use describe::{Described, NoCode};
+pub(crate) use failure::credentials_error;
 pub use layer::DescribedLayer;
 pub use pacing::{Budget, Pacer};
 

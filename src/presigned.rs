@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use url::Url;
+use url::form_urlencoded::byte_serialize;
 
 /// `Code.Location`, with when it was obtained and when it ends.
 #[derive(Clone)]
@@ -184,16 +185,65 @@ pub(crate) fn redacted(url: &Url) -> String {
     bare.into()
 }
 
-/// What a server said, without the queries of URLs in it and without the values of `asked`'s query: the page of a
-/// proxy likes to quote the request that it denies. Values under 16 characters are no secrets.
-pub(crate) fn without_queries(text: &str, asked: &Url) -> String {
-    let raw = asked.query().unwrap_or_default().split('&');
-    let raw = raw.filter_map(|pair| Some(pair.split_once('=')?.1.to_owned()));
-    let decoded = asked.query_pairs().map(|(_, value)| value.into_owned());
-    let text = raw
-        .chain(decoded)
-        .filter(|value| value.len() >= 16)
-        .fold(text.to_owned(), |text, value| text.replace(&value, "…"));
+/// `to`, where the request that began `hops` was led: no more than the host when that is another than was asked first, or
+/// when the path quotes a query. Nobody knows what such a path holds.
+pub(crate) fn redacted_hop(to: &Url, hops: &[Url]) -> String {
+    let quotes = || {
+        let path = to.path();
+        without_values(path, hops) != path || path.to_ascii_lowercase().contains("x-amz-")
+    };
+    match hops.first() {
+        Some(first) if first != to && (first.host() != to.host() || quotes()) => {
+            let host = to.host_str().unwrap_or_default();
+            let port = to.port().map(|port| format!(":{port}")).unwrap_or_default();
+            format!("{}://{host}{port}", to.scheme())
+        }
+        _ => redacted(to),
+    }
+}
+
+/// `text` without the values of the queries of `hops`, also where they are percent-encoded. Values under 16 characters
+/// are no secrets.
+fn without_values(text: &str, hops: &[Url]) -> String {
+    let mut values: Vec<String> = Vec::new();
+    for hop in hops {
+        for raw in hop.query().unwrap_or_default().split('&') {
+            let raw = raw.split_once('=').map_or(raw, |(_, value)| value);
+            let again: String = byte_serialize(raw.as_bytes()).collect();
+            values.extend([raw.to_owned(), again]);
+        }
+        for (_, value) in hop.query_pairs() {
+            values.push(byte_serialize(value.as_bytes()).collect());
+            values.push(value.into_owned());
+        }
+    }
+    values.retain(|value| value.len() >= 16);
+    // The longest first: one may be a part of another.
+    values.sort_unstable_by_key(|value| std::cmp::Reverse(value.len()));
+    values.dedup();
+    values
+        .iter()
+        .fold(text.to_owned(), |text, value| without(&text, value))
+}
+
+/// `text` without `value`, in whichever case: percent-encoding is written in both.
+fn without(text: &str, value: &str) -> String {
+    // ASCII only, so that places are the same in both.
+    let lower = text.to_ascii_lowercase();
+    let mut kept = String::with_capacity(text.len());
+    let mut from = 0;
+    for (at, found) in lower.match_indices(&value.to_ascii_lowercase()) {
+        kept.push_str(&text[from..at]);
+        kept.push('…');
+        from = at + found.len();
+    }
+    kept + &text[from..]
+}
+
+/// What a server said, without the queries of URLs in it and without the values of the queries of `hops`, all URLs that
+/// led to it: the page of a proxy likes to quote the request that it denies.
+pub(crate) fn without_queries(text: &str, hops: &[Url]) -> String {
+    let text = without_values(text, hops);
     let cut = |word: &str| match (word.find("://"), word.find('?')) {
         (Some(scheme), Some(query)) if scheme < query => {
             // What closes an element, or the sentence's next word, is not the URL's any more.
@@ -298,6 +348,7 @@ mod tests {
             "https://h/k?versionId=1&X-Amz-Security-Token=t0ken%2Ft0ken%2Ft0ken&X-Amz-Signature=s1gnatures1gnature",
         )
         .unwrap();
+        let other = Url::parse("https://portal/blocked").unwrap();
         for (text, shown) in [
             ("<Code>AccessDenied</Code>", "<Code>AccessDenied</Code>"),
             ("why? see https://docs/x", "why? see https://docs/x"),
@@ -311,8 +362,35 @@ mod tests {
             ),
             ("s1gnatures1gnature is wrong", "… is wrong"),
             ("t0ken/t0ken/t0ken, t0ken%2Ft0ken%2Ft0ken", "…, …"),
+            ("t0ken%2ft0ken%2ft0ken; t0ken%252Ft0ken%252ft0ken", "…; …"),
         ] {
-            assert_eq!(without_queries(text, &asked), shown);
+            for hops in [vec![asked.clone()], vec![asked.clone(), other.clone()]] {
+                assert_eq!(without_queries(text, &hops), shown);
+            }
+        }
+    }
+
+    #[test]
+    fn a_redirect_shows_no_secret_of_where_it_began() {
+        let first = Url::parse("https://h/k?X-Amz-Signature=s1gnatures1gnature").unwrap();
+        let hops = [first.clone()];
+        for (to, shown) in [
+            ("https://h/y?a=b", "https://h/y"),
+            (
+                "https://h/blocked/https%3A%2F%2Fh%2Fk%3FX-Amz-Signature%3DS1gnatures1gnature",
+                "https://h",
+            ),
+            ("https://h/denied/S1gnatures1gnature", "https://h"),
+            (
+                "https://h/k?X-Amz-Signature=s1gnatures1gnature",
+                "https://h/k",
+            ),
+            (
+                "https://u:p@other:8443/s1gnatures1gnature?a=b",
+                "https://other:8443",
+            ),
+        ] {
+            assert_eq!(redacted_hop(&Url::parse(to).unwrap(), &hops), shown);
         }
     }
 

@@ -4,25 +4,32 @@
 //! credentials, and otherwise fetched like any package: same time-outs, same resume, same verification. So is a location
 //! that an emulator states without a signature.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::ProvideCredentials as _;
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sigv4::http_request::{
     PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SignatureLocation,
     SigningSettings, UriPathNormalizationMode, sign,
 };
 use aws_sigv4::sign::v4;
+use tokio::sync::Mutex;
 use url::Url;
 
 use super::Session;
 use crate::error::{Error, ErrorKind, Result};
+use crate::lambda::credentials_error;
 use crate::package::S3ObjectRef;
 use crate::presigned::PresignedUrl;
 
 /// As long as Lambda's own URLs are good for.
 const LIFETIME: Duration = Duration::from_secs(600);
+/// Credentials that end sooner are asked for anew: a URL is good for no longer than they are.
+const MARGIN: Duration = Duration::from_secs(300);
 
 impl Session {
     /// A URL for a GET of `object`, signed with the caller's credentials. Makes no call to S3.
@@ -53,24 +60,67 @@ impl Session {
     }
 
     async fn presigned(&self, url: Result<Url, BoxError>, subject: String) -> Result<PresignedUrl> {
-        let none = |text| Error::new(ErrorKind::NoCredentials, text).about(&*subject);
-        let provider = self
-            .config()
-            .credentials_provider()
-            .ok_or_else(|| none("no AWS credentials were found"))?;
-        let credentials = provider
-            .provide_credentials()
-            .await
-            .map_err(|e| none("no AWS credentials could be had").because(e))?;
-        let signed = url
-            .and_then(|url| signed(url, credentials, self.region(), SystemTime::now(), LIFETIME));
-        signed
+        let failed = |e: BoxError| {
+            Error::new(ErrorKind::Transfer, "the URL of the object cannot be made")
+                .about(&*subject)
+                .because(e)
+        };
+        let url = url.map_err(failed)?;
+        let credentials = self.signers.get(self, &subject).await?;
+        signed(url, credentials, self.region(), SystemTime::now(), LIFETIME)
             .and_then(|url| PresignedUrl::parse(url.as_str()).map_err(Into::into))
-            .map_err(|e: BoxError| {
-                Error::new(ErrorKind::Bug, "the URL of the object cannot be made")
-                    .about(&*subject)
-                    .because(e)
-            })
+            .map_err(failed)
+    }
+}
+
+/// The credentials that objects are asked for with, so that not each object costs a call to STS or a process.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Signers(Arc<Mutex<Option<Signer>>>);
+
+#[derive(Debug)]
+struct Signer {
+    credentials: Credentials,
+    /// What was signed with them. Who asks for the same again had the former URL refused, or it ended.
+    subjects: HashSet<String>,
+}
+
+impl Signer {
+    fn is_good_for(&self, subject: &str, now: SystemTime) -> bool {
+        let good = self
+            .credentials
+            .expiry()
+            .is_none_or(|end| end > now + MARGIN);
+        good && !self.subjects.contains(subject)
+    }
+}
+
+impl Signers {
+    async fn get(&self, session: &Session, subject: &str) -> Result<Credentials> {
+        let mut kept = self.0.lock().await;
+        if let Some(signer) = &mut *kept
+            && signer.is_good_for(subject, SystemTime::now())
+        {
+            signer.subjects.insert(subject.to_owned());
+            return Ok(signer.credentials.clone());
+        }
+        let credentials = match session.config().credentials_provider() {
+            Some(provider) => {
+                // Neither a process that gives credentials nor every other source of them bounds its time.
+                let limit = session.credentials_timeout;
+                match tokio::time::timeout(limit, provider.provide_credentials()).await {
+                    Ok(result) => result,
+                    Err(_) => Err(CredentialsError::provider_timed_out(limit)),
+                }
+            }
+            None => Err(CredentialsError::not_loaded("no source of them is set up")),
+        };
+        let credentials =
+            credentials.map_err(|e| credentials_error(&e, subject, session.region()))?;
+        *kept = Some(Signer {
+            credentials: credentials.clone(),
+            subjects: HashSet::from([subject.to_owned()]),
+        });
+        Ok(credentials)
     }
 }
 
@@ -108,7 +158,7 @@ fn object_url(object: &S3ObjectRef, region: &str, endpoint: Option<&Url>) -> Res
     Ok(url)
 }
 
-/// Percent-encoded as S3 writes a path when it checks a signature ("UriEncode" in "Signature Calculations" of the S3 API
+/// Percent-encoded as S3 writes a path when it checks a signature ("Signature Calculations" in the S3 API
 /// reference). A raw `+` would be read as a space.
 fn encoded(text: &str) -> String {
     let mut path = String::with_capacity(text.len());
@@ -246,6 +296,24 @@ mod tests {
         for key in [".", "../a", "a/..", "a/./b"] {
             let e = object_url(&object("b", key), "eu-west-1", None).unwrap_err();
             assert!(e.to_string().contains("part of the key"), "{key}: {e}");
+        }
+    }
+
+    #[test]
+    fn credentials_are_kept_until_shortly_before_their_end() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        let signer = |end| Signer {
+            credentials: Credentials::new("AKIA", "s3cret", None, end, "test"),
+            subjects: HashSet::from(["signed".to_owned()]),
+        };
+        for (end, good) in [
+            (None, true),
+            (Some(now + MARGIN * 2), true),
+            (Some(now + MARGIN), false),
+            (Some(now - MARGIN), false),
+        ] {
+            assert_eq!(signer(end).is_good_for("new", now), good, "{end:?}");
+            assert!(!signer(end).is_good_for("signed", now), "{end:?}");
         }
     }
 

@@ -71,9 +71,10 @@ impl Signals {
         Ok(Self {
             int: signal(SignalKind::interrupt())?,
             term: signal(SignalKind::terminate())?,
-            hup: match hangups_matter() {
-                true => Some(signal(SignalKind::hangup())?),
-                false => None,
+            hup: if hangups_matter() {
+                Some(signal(SignalKind::hangup())?)
+            } else {
+                None
             },
         })
     }

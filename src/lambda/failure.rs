@@ -6,6 +6,7 @@ use std::time::Duration;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::{ConnectorError, SdkError};
+use aws_smithy_types::error::ErrorMetadata;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use super::permission::action_of;
@@ -318,29 +319,42 @@ fn broken_answer(detail: &str) -> ErrorKind {
     }
 }
 
+/// Why there are no credentials for `subject`, in the words of a call that got none.
+pub(crate) fn credentials_error(error: &CredentialsError, subject: &str, region: &str) -> Error {
+    of_credentials(error).into_error(Call {
+        operation: "the request for credentials",
+        subject,
+        region,
+    })
+}
+
 /// Finds a failure to get credentials at all, in whatever it is wrapped.
 fn credentials_failure(error: &(dyn StdError + 'static)) -> Option<CallFailure> {
     let mut next = Some(error);
     while let Some(e) = next {
         if let Some(credentials) = e.downcast_ref::<CredentialsError>() {
-            let detail = causes(credentials);
-            return Some(match credentials {
-                CredentialsError::CredentialsNotLoaded(_) => {
-                    CallFailure::local(ErrorKind::NoCredentials, Failure::Permanent, detail)
-                }
-                CredentialsError::ProviderTimedOut(_) => {
-                    CallFailure::local(ErrorKind::NoCredentials, Failure::Transient, detail)
-                }
-                // The SDK has tried these again by itself.
-                _ => CallFailure::local(refusal(credentials), Failure::Permanent, detail),
-            });
+            return Some(of_credentials(credentials));
         }
         next = e.source();
     }
     None
 }
 
-/// Whether the credentials' source refused, or could not even be asked.
+fn of_credentials(error: &CredentialsError) -> CallFailure {
+    let detail = causes(error);
+    match error {
+        CredentialsError::CredentialsNotLoaded(_) => {
+            CallFailure::local(ErrorKind::NoCredentials, Failure::Permanent, detail)
+        }
+        CredentialsError::ProviderTimedOut(_) => {
+            CallFailure::local(ErrorKind::NoCredentials, Failure::Transient, detail)
+        }
+        // The SDK has tried these again by itself.
+        _ => CallFailure::local(refusal(error), Failure::Permanent, detail),
+    }
+}
+
+/// Whether the credentials' source refused, could not even be asked, or has a fault.
 fn refusal(error: &CredentialsError) -> ErrorKind {
     let mut next: Option<&(dyn StdError + 'static)> = Some(error);
     while let Some(e) = next {
@@ -351,9 +365,29 @@ fn refusal(error: &CredentialsError) -> ErrorKind {
                 ErrorKind::Network
             };
         }
+        // What STS said: a fault of its own has one of these codes, or none at all.
+        if let Some(answer) = e.downcast_ref::<ErrorMetadata>() {
+            return match answer.code() {
+                Some("Throttling" | "ThrottlingException" | "RequestLimitExceeded") => {
+                    ErrorKind::Throttled
+                }
+                None | Some("InternalFailure" | "InternalError" | "ServiceUnavailable") => {
+                    ErrorKind::Service
+                }
+                Some(_) => ErrorKind::CredentialsRefused,
+            };
+        }
         next = e.source();
     }
-    ErrorKind::CredentialsRefused
+    // An answer that is no XML, or ends early, is not STS's own; a wait that ends has no answer at all.
+    let detail = causes(error);
+    if detail.contains("timed out") || detail.contains("timeout") {
+        ErrorKind::Timeout
+    } else if detail.contains("error parsing XML") || detail.contains("response error") {
+        ErrorKind::Service
+    } else {
+        ErrorKind::CredentialsRefused
+    }
 }
 
 /// An error and its causes as one line. Neighbours that repeat each other are said once.

@@ -67,6 +67,42 @@ const CASES: &[(&str, i32, Arrange)] = &[
             },
         );
     }),
+    ("a redirect to a page that quotes the first query", 4, |b| {
+        let signature = format!("{SECRET_MARKER}0123456789");
+        let url = format!("{}/b/k?X-Amz-Signature={signature}", b.aws.endpoint());
+        planted(b, "web").location(Some(&url)).create();
+        let to = format!("{}/b/blocked", b.aws.endpoint());
+        b.aws.fault(On::Object, Fault::Redirect { status: 302, to });
+        let body = format!(
+            "<Error><Code>{signature}</Code><Message>not {}</Message></Error>",
+            signature.to_lowercase()
+        );
+        b.aws.fault(
+            On::Object.nth(2),
+            Fault::Page {
+                status: 403,
+                content_type: "application/xml".into(),
+                body: body.into(),
+            },
+        );
+    }),
+    ("a signature in the path of a redirect", 4, |b| {
+        let signature = format!("{SECRET_MARKER}0123456789");
+        let url = format!("{}/b/k?X-Amz-Signature={signature}", b.aws.endpoint());
+        planted(b, "web").location(Some(&url)).create();
+        let to = format!("/b/blocked/https%3A%2F%2Fh%2Fk%3FX-Amz-Signature%3D{signature}");
+        b.aws.fault(On::Object, Fault::Redirect { status: 302, to });
+        b.aws
+            .fault(On::Object.nth(2), Fault::S3(S3Error::AccessDenied));
+    }),
+    ("a signature in the path on another host", 6, |b| {
+        let signature = format!("{SECRET_MARKER}0123456789");
+        let url = format!("{}/b/k?X-Amz-Signature={signature}", b.aws.endpoint());
+        planted(b, "web").location(Some(&url)).create();
+        let to = format!("http://localhost:1/blocked/{signature}");
+        let redirect = Fault::Redirect { status: 302, to };
+        b.aws.fault(On::Object.always(), redirect);
+    }),
     ("S3 is busy", 6, |b| {
         b.aws.fault(On::Object.always(), Fault::slow_down());
     }),

@@ -22,7 +22,9 @@ impl Job<'_> {
         let (described, location, verified, stats) = if let Some(verified) = kept {
             (described, None, verified, Stats::default())
         } else {
-            let target = self.target(described.code()?, claim).await?;
+            let target = self
+                .or_interrupted(self.target(described.code()?, claim))
+                .await?;
             let mut again = Again {
                 job: self,
                 location: target.url.redacted(),

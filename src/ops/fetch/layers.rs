@@ -180,7 +180,7 @@ impl Job<'_> {
         code: &CodeLocation,
     ) -> Result<FetchedLayer> {
         let claim = claim(&described, arn)?;
-        let target = self.target(code, claim).await?;
+        let target = self.or_interrupted(self.target(code, claim)).await?;
         let mut again = Again {
             job: self,
             arn,
