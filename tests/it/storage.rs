@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
 
+use std::io::{Read as _, Write as _};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -201,4 +202,26 @@ fn an_object_costs_one_request_for_credentials() {
     bench.run(&["fetch", "f", "--role-arn", ROLE]).expect(0);
     // One for the call to Lambda, one for the object.
     assert_eq!(bench.aws.assumed_roles().len(), 2);
+}
+
+#[test]
+fn a_download_goes_through_the_proxy_of_the_environment() {
+    let bench = Bench::new();
+    let function = bench.aws.function("f");
+    function
+        .location(Some("http://packages.invalid/key"))
+        .create();
+    let proxy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", proxy.local_addr().unwrap());
+    let asked = std::thread::spawn(move || {
+        let (mut stream, _) = proxy.accept().unwrap();
+        let mut line = [0; 31];
+        stream.read_exact(&mut line).unwrap();
+        let refusal = b"HTTP/1.1 403 no\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        stream.write_all(refusal).unwrap();
+        String::from_utf8_lossy(&line).into_owned()
+    });
+    let variables = [("HTTP_PROXY", &*address), ("NO_PROXY", "127.0.0.1")];
+    bench.run_with(&variables, &["fetch", "f"]).expect(4);
+    assert_eq!(asked.join().unwrap(), "GET http://packages.invalid/key");
 }
