@@ -26,7 +26,7 @@ Unpack a package at hand, as safely as fetch does.
 
 The archive is read to its end before anything is written. One that is unsafe, broken or ambiguous (a name that leads \
 outside, a link out of the tree, headers that disagree, more bytes than allowed) is refused whole, with the entry's \
-name and the reason, and nothing is left behind. Modes, links and times are kept. No connection is made.";
+name and the reason, and nothing is left behind. Modes and links are kept, and times where the zip has them in UTC. No connection is made.";
 
 pub(super) const EXAMPLES: &[Example] = &[
     ("Unpack to ./package", "larder unpack package.zip"),
