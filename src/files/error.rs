@@ -146,7 +146,7 @@ fn out_of_inodes(path: &Path) -> bool {
         .is_some_and(|fs| fs.f_files > 0 && fs.f_favail == 0)
 }
 
-fn hint(action: &str, path: &Path, source: &io::Error) -> Option<&'static str> {
+fn hint(path: &Path, source: &io::Error) -> Option<&'static str> {
     if is_full(source) {
         return Some(if errno(source) == Some(Errno::DQUOT) {
             "the disk quota is used up: free some space, or choose a destination elsewhere"
@@ -156,10 +156,7 @@ fn hint(action: &str, path: &Path, source: &io::Error) -> Option<&'static str> {
             "free some space, or choose a destination on another file system"
         });
     }
-    let reading = action.starts_with("open") || action.starts_with("read");
     Some(match errno(source)? {
-        Errno::ACCESS | Errno::PERM if reading => "check who may read it (ls -l)",
-        Errno::NOENT if reading => "check the path",
         Errno::ACCESS | Errno::PERM => {
             "check who may write there (ls -ld), or choose another destination"
         }
@@ -218,7 +215,7 @@ impl From<FilesError> for Error {
                 };
                 let mut error =
                     Error::new(kind, format!("cannot {action}")).about(path.display().to_string());
-                if let Some(text) = hint(action, &path, &source) {
+                if let Some(text) = hint(&path, &source) {
                     error = error.hint(text);
                 }
                 error.because(source)
