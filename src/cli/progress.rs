@@ -293,6 +293,7 @@ impl Reporter for Progress {
                     )
                 });
             }
+            Event::Answered { .. } | Event::ObjectAnswered { .. } => {}
             Event::Downloaded { bytes } => self.shared.done.store(bytes, Ordering::Relaxed),
             Event::Retrying {
                 what,

@@ -43,6 +43,7 @@ struct Seen {
 struct Captured {
     status: u16,
     request_id: Option<String>,
+    date: Option<String>,
     body: Vec<u8>,
 }
 
@@ -85,12 +86,11 @@ impl Intercept for Capture {
         // Before deserialization the body is still a stream; now it is in memory, whole.
         let response = context.response();
         if let Some(body) = response.body().bytes() {
+            let header = |name| response.headers().get(name).map(ToOwned::to_owned);
             let captured = Captured {
                 status: response.status().as_u16(),
-                request_id: response
-                    .headers()
-                    .get("x-amzn-requestid")
-                    .map(ToOwned::to_owned),
+                request_id: header("x-amzn-requestid"),
+                date: header("date"),
                 body: body.to_vec(),
             };
             self.seen().answer = Some(captured);
@@ -130,6 +130,16 @@ impl Lambda {
             let capture = Capture::default();
             let outcome = send(capture.clone()).await;
             let Seen { host, answer } = std::mem::take(&mut *capture.seen());
+            if let Some(answer) = &answer {
+                self.reporter.report(&Event::Answered {
+                    operation: call.operation,
+                    subject: call.subject,
+                    region: call.region,
+                    status: answer.status,
+                    request_id: answer.request_id.as_deref(),
+                    date: answer.date.as_deref(),
+                });
+            }
             let mut failure = match (outcome, answer) {
                 // The JSON is what counts: a field that changed its type may break the SDK's reading, not ours.
                 (_, Some(captured)) if captured.status == 200 => {
