@@ -73,6 +73,7 @@ pub mod cli;
 pub mod digest;
 pub mod error;
 pub mod events;
+pub mod evidence;
 pub mod files;
 pub mod function;
 pub mod http;

@@ -19,6 +19,7 @@ mod answer;
 mod parts;
 mod pull;
 mod recover;
+mod served;
 mod spool;
 mod throughput;
 
@@ -34,6 +35,8 @@ use crate::events::{Event, Reporter};
 use crate::http::HttpClient;
 use crate::package::{Claim, Verified};
 use crate::presigned::PresignedUrl;
+
+pub use served::{AsServed, as_served};
 
 use pull::{Progress, Pull};
 use retry::RetryPolicy;

@@ -11,8 +11,6 @@ use crate::digest::Sha256Digest;
 pub const STATEMENT: &str = "attestations/acquisition.json";
 /// The same, signed in a DSSE envelope.
 pub const ENVELOPE: &str = "attestations/acquisition.dsse.json";
-/// What a DSSE envelope says that it holds.
-pub const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
 
 const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
 const PREDICATE_TYPE: &str = "https://in-toto.io/attestation/link/v0.3";

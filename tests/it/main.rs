@@ -23,4 +23,5 @@ mod moto;
 mod options;
 mod parallel;
 mod proof;
+mod signature;
 mod storage;
