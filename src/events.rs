@@ -95,6 +95,15 @@ pub enum Event<'a> {
         /// Bytes written since the last such event.
         bytes: u64,
     },
+    /// Of several functions, so many are done.
+    Taken {
+        /// How many.
+        done: u64,
+        /// Of how many.
+        total: u64,
+        /// Which one is begun or done.
+        subject: &'a str,
+    },
     /// The tree is being synced and moved to its place.
     Publishing,
     /// Something the user should know that does not stop the run.

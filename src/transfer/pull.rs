@@ -258,7 +258,7 @@ impl Pull<'_> {
 }
 
 /// What a failure of the HTTP client means.
-fn failed(e: HttpError) -> Broken {
+pub(super) fn failed(e: HttpError) -> Broken {
     let reason = e.to_string();
     let (kind, message, hint) = match &e {
         HttpError::Connect { host, .. } => (
