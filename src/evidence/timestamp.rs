@@ -129,12 +129,14 @@ impl Request {
             let body = response.body(MAX_TOKEN).await?;
             Ok::<_, HttpError>((response.status(), body))
         };
-        let answer = tokio::time::timeout(ASK_TIME, exchange).await.map_err(|_| {
-            failed(
-                ErrorKind::Timeout,
-                "the time-stamp authority did not answer in time",
-            )
-        })?;
+        let answer = tokio::time::timeout(ASK_TIME, exchange)
+            .await
+            .map_err(|_| {
+                failed(
+                    ErrorKind::Timeout,
+                    "the time-stamp authority did not answer in time",
+                )
+            })?;
         let (status, body) = answer.map_err(|e| {
             failed(ErrorKind::Network, "the time-stamp authority cannot be had").because(e)
         })?;
