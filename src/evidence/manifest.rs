@@ -605,7 +605,8 @@ mod tests {
             read(&long, Kind::Payload).defects[0].defect,
             Defect::LongLine
         );
-        let endless = io::repeat(b'\n');
+        let line = format!("{}\n", " ".repeat(MAX_LINE - 1));
+        let endless = io::Cursor::new(line.repeat(1 + (MAX_MANIFEST as usize >> 14)));
         let manifest = Manifest::read(endless, Algorithm::Sha256, Kind::Payload).unwrap();
         assert_eq!(manifest.defects[0].defect, Defect::TooLarge);
         let bad = "x\n".repeat(MAX_DEFECTS * 3);

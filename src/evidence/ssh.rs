@@ -2,6 +2,7 @@
 
 mod agent;
 mod key;
+mod private;
 mod signer;
 pub(crate) mod wire;
 

@@ -207,6 +207,36 @@ fn an_encrypted_key_asks_once_and_says_when_the_passphrase_is_wrong() {
     assert!(!format!("{key:?}").contains("sesame"));
 }
 
+/// ECDSA keys whose number begins with a zero byte, among them, and every cipher of OpenSSH.
+#[test]
+fn many_keys_of_all_ciphers_are_read() {
+    if !tools() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    for at in 0..24 {
+        let path = keygen(dir.path(), &format!("k{at}"), "ecdsa", &["-b", "521"], "");
+        let key = SigningKey::from_file(&path, &mut nobody()).unwrap();
+        sign(&key, NAMESPACE, MESSAGE).unwrap();
+    }
+    for cipher in [
+        "aes256-ctr",
+        "aes128-cbc",
+        "aes192-ctr",
+        "aes128-gcm@openssh.com",
+        "aes256-gcm@openssh.com",
+        "chacha20-poly1305@openssh.com",
+    ] {
+        let more = ["-a", "1", "-Z", cipher];
+        let path = keygen(dir.path(), cipher, "ed25519", &more, "secret");
+        let read = |phrase: &str| {
+            SigningKey::from_file(&path, &mut |_| Ok(Some(phrase.to_owned().into())))
+        };
+        assert!(read("secret").is_ok(), "{cipher}");
+        assert!(read("secreT").is_err(), "{cipher}");
+    }
+}
+
 #[test]
 fn what_is_no_key_is_told() {
     if !tools() {

@@ -162,10 +162,18 @@ impl PublicKey {
         matches!(self.kind, Kind::Rsa { .. })
     }
 
-    /// The curve of an ECDSA key.
-    pub(super) fn curve(&self) -> Option<Curve> {
-        match self.kind {
-            Kind::Ecdsa(curve, _) => Some(curve),
+    /// The curve and the point of an ECDSA key.
+    pub(super) fn ecdsa(&self) -> Option<(Curve, &[u8])> {
+        match &self.kind {
+            Kind::Ecdsa(curve, point) => Some((*curve, point)),
+            _ => None,
+        }
+    }
+
+    /// The bytes of an Ed25519 key.
+    pub(super) fn ed25519(&self) -> Option<&[u8]> {
+        match &self.kind {
+            Kind::Ed25519(key) => Some(key),
             _ => None,
         }
     }

@@ -9,12 +9,11 @@ use aws_lc_rs::signature::{
     ECDSA_P521_SHA512_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, RSA_PKCS1_SHA512,
     RsaPublicKeyComponents,
 };
-use ssh_key::PrivateKey;
-use ssh_key::private::{KeypairData, RsaKeypair};
 use zeroize::Zeroizing;
 
 use super::agent::Agent;
 use super::key::{Curve, PublicKey, fixed_of, signature_blob};
+use super::private::{KeyFile, Numbers, RsaNumbers};
 use super::wire::{Reader, put_positive};
 use crate::error::{Error, ErrorKind, Result};
 use crate::files;
@@ -65,28 +64,26 @@ impl SigningKey {
             return Self::from_agent(&public.fingerprint());
         }
         let bad = |message: &str| Error::new(ErrorKind::Usage, message).about(shown());
-        let key = PrivateKey::from_openssh(&*text).map_err(|e| {
-            bad("this is no OpenSSH private key")
-                .because(e)
-                .hint("ssh-keygen -p -f KEY rewrites an older PEM file in OpenSSH's own form")
-        })?;
-        let key = if key.is_encrypted() {
+        let key = std::str::from_utf8(&text)
+            .ok()
+            .and_then(KeyFile::parse)
+            .ok_or_else(|| {
+                bad("this is no OpenSSH private key")
+                    .hint("ssh-keygen -p -f KEY rewrites an older PEM file in OpenSSH's own form")
+            })?;
+        let public = PublicKey::from_blob(&key.public)
+            .map_err(|e| bad("this key cannot be used").because(e))?;
+        let numbers = if key.is_encrypted() {
             let phrase = passphrase(path)?.ok_or_else(|| {
                 bad("this key is encrypted, and there is no terminal to ask for its passphrase")
                     .hint("add it to an agent (ssh-add KEY) and sign with that")
             })?;
-            key.decrypt(phrase.as_bytes())
-                .map_err(|e| bad("this passphrase does not open the key").because(e))?
+            key.open(&phrase)
+                .ok_or_else(|| bad("this passphrase does not open the key"))?
         } else {
-            key
+            key.open("").ok_or_else(|| bad("this key is broken"))?
         };
-        let public = key
-            .public_key()
-            .to_bytes()
-            .map_err(|e| bad("this key cannot be written").because(e))?;
-        let public =
-            PublicKey::from_blob(&public).map_err(|e| bad("this key cannot be used").because(e))?;
-        let secret = secret_of(&key, &public).ok_or_else(|| {
+        let secret = secret_of(&numbers, &public).ok_or_else(|| {
             bad(if public.is_on_token() {
                 "this key is on a token, which only an agent can ask"
             } else {
@@ -192,7 +189,7 @@ impl SigningKey {
         let mut reader = Reader::new(&blob);
         let bytes = reader.string().and_then(|_| reader.string());
         let bytes = bytes.ok_or_else(|| self.failed())?;
-        let Some(curve) = self.public.curve() else {
+        let Some((curve, _)) = self.public.ecdsa() else {
             return Ok(bytes.to_vec());
         };
         let fixed = fixed_of(bytes, curve).ok_or_else(|| self.failed())?;
@@ -205,54 +202,50 @@ impl SigningKey {
     }
 }
 
-/// None for a kind that cannot sign here.
-fn secret_of(key: &PrivateKey, public: &PublicKey) -> Option<Secret> {
-    match key.key_data() {
-        KeypairData::Ed25519(pair) => {
-            let seed = Zeroizing::new(pair.private.to_bytes());
-            let pair = Ed25519KeyPair::from_seed_and_public_key(&seed[..], &pair.public.0).ok()?;
+/// None for a kind that cannot sign here, and for numbers that are not the public key's.
+fn secret_of(numbers: &Numbers, public: &PublicKey) -> Option<Secret> {
+    match numbers {
+        Numbers::Ed25519 { seed } => {
+            let pair = Ed25519KeyPair::from_seed_and_public_key(seed, public.ed25519()?).ok()?;
             Some(Secret::Ed25519(Box::new(pair)))
         }
-        KeypairData::Ecdsa(pair) => {
-            let curve = public.curve()?;
+        Numbers::Ecdsa { d } => {
+            let (curve, point) = public.ecdsa()?;
             let algorithm = match curve {
                 Curve::P256 => &ECDSA_P256_SHA256_FIXED_SIGNING,
                 Curve::P384 => &ECDSA_P384_SHA384_FIXED_SIGNING,
                 Curve::P521 => &ECDSA_P521_SHA512_FIXED_SIGNING,
             };
-            let pair = EcdsaKeyPair::from_private_key_and_public_key(
-                algorithm,
-                pair.private_key_bytes(),
-                pair.public_key_bytes(),
-            )
-            .ok()?;
+            let mut padded = Zeroizing::new(vec![0; curve.field_len().checked_sub(d.len())?]);
+            padded.extend_from_slice(d);
+            let pair =
+                EcdsaKeyPair::from_private_key_and_public_key(algorithm, &padded, point).ok()?;
             Some(Secret::Ecdsa(Box::new(pair)))
         }
-        KeypairData::Rsa(pair) => Some(Secret::Rsa(Box::new(rsa_pair(pair)?))),
-        _ => None,
+        Numbers::Rsa(numbers) => Some(Secret::Rsa(Box::new(rsa_pair(numbers)?))),
+        Numbers::Other => None,
     }
 }
 
 /// OpenSSH keeps an RSA key without the two exponents of the Chinese remainder theorem (RFC 8017 section 3.2): they
 /// follow from the rest.
-fn rsa_pair(pair: &RsaKeypair) -> Option<rsa::KeyPair> {
-    let secret = &pair.private;
-    let (d, p, q) = (
-        secret.d.as_positive_bytes()?,
-        secret.p.as_positive_bytes()?,
-        secret.q.as_positive_bytes()?,
-    );
-    let components = KeyPairComponents {
-        public_key: RsaPublicKeyComponents {
-            n: pair.public.n.as_positive_bytes()?,
-            e: pair.public.e.as_positive_bytes()?,
-        },
+fn rsa_pair(numbers: &RsaNumbers) -> Option<rsa::KeyPair> {
+    let RsaNumbers {
+        n,
+        e,
         d,
+        inverse,
         p,
         q,
+    } = numbers;
+    let components = KeyPairComponents {
+        public_key: RsaPublicKeyComponents { n, e },
+        d: &d[..],
+        p: &p[..],
+        q: &q[..],
         dP: &remainder_below(d, p)?[..],
         dQ: &remainder_below(d, q)?[..],
-        qInv: secret.iqmp.as_positive_bytes()?,
+        qInv: &inverse[..],
     };
     rsa::KeyPair::from_components(&components).ok()
 }

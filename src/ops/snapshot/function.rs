@@ -157,9 +157,6 @@ impl Run<'_> {
     fn wanted(&self, qualifiers: &BTreeSet<Option<String>>, known: &Known) -> Vec<String> {
         let aliases: BTreeMap<&str, &Alias> =
             known.aliases.iter().map(|a| (a.name.as_str(), a)).collect();
-        let routed = |alias: &Alias| {
-            std::iter::once(alias.version.clone()).chain(alias.weights.keys().cloned())
-        };
         let mut wanted: Vec<String> = Vec::new();
         for qualifier in qualifiers {
             match qualifier.as_deref() {
@@ -275,6 +272,11 @@ impl Run<'_> {
         }
         Ok(())
     }
+}
+
+/// The versions that an alias routes to.
+fn routed(alias: &Alias) -> impl Iterator<Item = String> {
+    std::iter::once(alias.version.clone()).chain(alias.weights.keys().cloned())
 }
 
 /// The directory of a version: `$` would be a shell's.

@@ -73,7 +73,7 @@ impl Run<'_> {
         session: &Session,
         item: &Item,
         (code, claim): (&CodeLocation, Result<Claim>),
-        renew: &mut impl Renew,
+        renew: &mut (impl Renew + Send),
     ) -> Result<Had> {
         let permit = self.downloads.acquire().await;
         let _permit = permit.map_err(|e| Error::new(ErrorKind::Bug, "no turn came").because(e))?;

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::outcome::Trouble;
 use super::{Place, Run, is_fatal};
 use crate::error::{ErrorKind, Result};
+use crate::events::{Event, Reporter as _};
 use crate::lambda::{SideAnswer, SideRead};
 use crate::record::Incomplete;
 
@@ -72,7 +73,7 @@ impl Run<'_> {
         self.documents
             .store(before, std::sync::atomic::Ordering::Relaxed);
         if let Some(trouble) = sides.trouble {
-            self.log.report(&crate::events::Event::Warning {
+            self.log.report(&Event::Warning {
                 subject: region,
                 message: &format!("event sources could not be listed: {}", trouble.reason),
                 hint: Some("the bag does not tell which queues and streams invoke the functions"),

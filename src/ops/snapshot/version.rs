@@ -8,6 +8,7 @@ use super::package::{Had, Item};
 use super::{Run, is_fatal};
 use crate::digest::Sha256Digest;
 use crate::error::{Error, ErrorKind, Result};
+use crate::events::{Event, Reporter as _};
 use crate::function::FunctionRef;
 use crate::lambda::Described;
 use crate::package::{CodeLocation, ImageRef};
@@ -204,7 +205,7 @@ impl Run<'_> {
                 "after": after.to_json(), "changed": changed}),
         );
         if changed {
-            self.log.report(&crate::events::Event::Warning {
+            self.log.report(&Event::Warning {
                 subject: &version_arn(&last),
                 message: "it changed while it was taken",
                 hint: Some("what was had of both states is in the bag"),
