@@ -292,9 +292,9 @@ fn failed(e: HttpError, what: &str) -> Broken {
             "the download broke off".to_owned(),
             "what came is not kept; running again starts anew".to_owned(),
         ),
-        HttpError::Redirect { .. } => {
+        HttpError::Redirect { .. } | HttpError::TooLong { .. } => {
             return Broken::Final(
-                Error::new(ErrorKind::Transfer, "the download was redirected astray").because(e),
+                Error::new(ErrorKind::Transfer, "the download was led astray").because(e),
             );
         }
     };
