@@ -10,7 +10,7 @@
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::digest::{Hasher, Sha256Digest};
 use crate::error::{Error, ErrorKind, Result};
@@ -34,7 +34,7 @@ const DECLARATION: &[u8] = b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UT
 /// A bag in the making. Dropped before it is published, it is removed with all its content.
 #[derive(Debug)]
 pub struct Bag {
-    staging: Staging,
+    staging: Arc<Staging>,
     payload: Mutex<Payload>,
     tags: Mutex<Vec<(String, Sha256Digest)>>,
 }
@@ -136,7 +136,7 @@ impl Bag {
         staging.ensure_private_dir("data")?;
         let manifest = Hashed::new(staging.create_file(MANIFEST, MODE)?);
         Ok(Self {
-            staging,
+            staging: Arc::new(staging),
             payload: Mutex::new(Payload {
                 manifest: Some(manifest),
                 files: 0,
@@ -281,7 +281,7 @@ impl Bag {
     }
 
     /// The staging itself, for who writes whole directories of payload; each file is then to be [listed](Self::list).
-    pub(crate) fn staging(&self) -> &Staging {
+    pub(crate) fn staging(&self) -> &Arc<Staging> {
         &self.staging
     }
 
@@ -290,7 +290,9 @@ impl Bag {
     /// # Errors
     /// Something came to be there meanwhile, or it cannot be made durable.
     pub fn publish(self) -> Result<Published> {
-        Ok(self.staging.publish()?)
+        let staging = Arc::into_inner(self.staging)
+            .ok_or_else(|| Error::new(ErrorKind::Bug, "something still works in the bag"))?;
+        Ok(staging.publish()?)
     }
 
     fn create(&self, path: &str) -> Result<File> {

@@ -49,12 +49,7 @@ async fn take(
     limit: u64,
     spool: File,
 ) -> Result<AsServed> {
-    let get = Get {
-        url: url.secret_url(),
-        from: 0,
-        until: None,
-        if_match: None,
-    };
+    let get = Get::of(url.secret_url());
     let mut response = context.http.get(get).await.map_err(broken)?;
     context.reporter.report(&Event::ObjectAnswered {
         subject,
@@ -94,7 +89,7 @@ async fn take(
 }
 
 fn broken(e: crate::http::HttpError) -> Error {
-    match failed(e) {
+    match failed(e, "package") {
         Broken::Final(error) => error,
         Broken::Transient { error, .. } | Broken::Throttled { error, .. } => *error,
         _ => Error::new(ErrorKind::Transfer, "the download broke off"),

@@ -26,3 +26,4 @@ mod parallel;
 mod proof;
 mod signature;
 mod storage;
+mod tsa;

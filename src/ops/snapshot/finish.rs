@@ -16,6 +16,7 @@ use crate::evidence::log::{Log, now};
 use crate::evidence::signature::{NAMESPACE, sign};
 use crate::evidence::ssh::SigningKey;
 use crate::evidence::statement::{Circumstances, ENVELOPE, STATEMENT, statement};
+use crate::evidence::timestamp::Request;
 use crate::evidence::{INSTRUCTIONS, Signer, instructions};
 use crate::record::Tool;
 
@@ -76,8 +77,8 @@ pub(super) async fn seal(
     }
     let mut has_stamp = false;
     if let (Some(armor), Some(url)) = (&signature, &options.tsa_url) {
-        let _ = (armor, url, &taken.http);
-        match Err::<Vec<u8>, _>(crate::error::Error::new(crate::error::ErrorKind::Network, "no stamp")) {
+        let request = Request::new(Sha256Digest::of(armor.as_bytes()));
+        match request.send(&taken.http, url).await {
             Ok(token) => {
                 bag.loose(TIMESTAMP, &token)?;
                 has_stamp = true;
