@@ -27,8 +27,8 @@ use std::path::Path;
 use crate::record::RECORD;
 
 pub use error::{FilesError, Occupant};
-pub use ledger::Ledger;
 pub use file::{exists, names, open_read, read_small, write_file_atomic};
+pub use ledger::Ledger;
 pub use remove::remove_tree;
 #[doc(hidden)]
 pub use rig::{Checkpoint, Rig};

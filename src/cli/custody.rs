@@ -219,12 +219,17 @@ fn summary(shown: &Shown, report: &ShowReport<'_>) -> Summary {
             Some(signature) => format!("signed by {}", signature.key().fingerprint()),
             None => "not signed rightly".to_owned(),
         };
-        out = out.line(&format!("{:04}", link.number), &text).line("", &key);
+        out = out
+            .line(&format!("{:04}", link.number), &text)
+            .line("", &key);
     }
     for defect in &chain.defects {
         out = out.line("finding", &format!("{}: {}", defect.file, defect.message));
     }
-    out.line("bag", &format!("{} (tagmanifest-sha256.txt)", report.tagmanifest_sha256))
-        .line("kept in", &report.directory)
-        .line_if("head", report.head.as_deref())
+    out.line(
+        "bag",
+        &format!("{} (tagmanifest-sha256.txt)", report.tagmanifest_sha256),
+    )
+    .line("kept in", &report.directory)
+    .line_if("head", report.head.as_deref())
 }

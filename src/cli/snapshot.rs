@@ -96,6 +96,10 @@ pub struct SnapshotArgs {
     #[arg(long, value_name = "URL", value_parser = http_url)]
     pub tsa_url: Option<Url>,
 
+    /// Pull the images of container-image functions too, by digest, into OCI image layouts
+    #[arg(long)]
+    pub pull_image: bool,
+
     /// Take a layer that is gone or denied as a failure of the functions that use it
     #[arg(long)]
     pub strict_layers: bool,
@@ -119,7 +123,7 @@ struct Report<'a> {
     payload: Payload,
     caller: Option<&'a str>,
     counts: std::collections::BTreeMap<&'static str, u64>,
-    quarantined: u64,
+    mismatches: u64,
     changed: u64,
     bytes_downloaded: u64,
     functions: &'a [FunctionOutcome],
@@ -166,7 +170,8 @@ impl SnapshotArgs {
         let signer = self.signing.key()?;
         if self.tsa_url.is_some() && signer.is_none() {
             return Err(
-                Error::new(ErrorKind::Usage, "is of use only with a signature").about("--tsa-url")
+                Error::new(ErrorKind::Usage, "is of use only with a signature")
+                    .about("--tsa-url")
                     .hint("what is time-stamped is the signature: add --sign-key or --sign-agent"),
             );
         }
@@ -184,6 +189,7 @@ impl SnapshotArgs {
             case_id: self.case_id.clone(),
             signer,
             tsa_url: self.tsa_url.clone(),
+            pull_image: self.pull_image,
             strict_layers: self.strict_layers,
             command: masked_command(&command),
         })
@@ -207,9 +213,11 @@ fn verdict(taken: Snapshot) -> Result<Exit> {
     if let Some(first) = taken.failed().next() {
         let kind = first.cause().unwrap_or(ErrorKind::Service);
         let reason = first.reason.clone().unwrap_or_default();
-        return Err(Error::new(kind, format!("not all of it could be had: {reason}"))
-            .about(&*first.function)
-            .hint("the bag is whole, and records what is missing"));
+        return Err(
+            Error::new(kind, format!("not all of it could be had: {reason}"))
+                .about(&*first.function)
+                .hint("the bag is whole, and records what is missing"),
+        );
     }
     match taken.unsealed {
         Some(error) => Err(error),
@@ -249,8 +257,8 @@ fn report(taken: &Snapshot) -> Report<'_> {
         },
         caller: taken.caller.as_ref().map(|caller| caller.arn.as_str()),
         counts,
-        quarantined: (functions.iter().filter(|f| f.quarantined).count()
-            + layers.iter().filter(|l| l.quarantined).count()) as u64,
+        mismatches: (functions.iter().filter(|f| f.mismatch).count()
+            + layers.iter().filter(|l| l.mismatch).count()) as u64,
         changed: functions.iter().filter(|f| f.changed).count() as u64,
         bytes_downloaded: taken.bytes_downloaded,
         functions,
@@ -261,7 +269,7 @@ fn report(taken: &Snapshot) -> Report<'_> {
 
 fn summary(taken: &Snapshot) -> Summary {
     let report = report(taken);
-    let good = taken.failed().next().is_none() && report.quarantined == 0;
+    let good = taken.failed().next().is_none() && report.mismatches == 0;
     let (tone, done) = match good {
         true => (Tone::Good, "bagged"),
         false => (Tone::Mixed, "bagged in part"),
@@ -282,15 +290,24 @@ fn summary(taken: &Snapshot) -> Summary {
         let all = taken.layers.len() as u64;
         let text = match missing.count() {
             0 => count(all, "version", "versions"),
-            missing => format!("{}, {missing} could not be had", count(all, "version", "versions")),
+            missing => format!(
+                "{}, {missing} could not be had",
+                count(all, "version", "versions")
+            ),
         };
         out = out.line("layers", &text);
     }
-    if report.quarantined > 0 {
-        out = out.line("mismatch", &format!("{} in data/quarantine", report.quarantined));
+    if report.mismatches > 0 {
+        out = out.line(
+            "mismatch",
+            &format!("{}; see data/quarantine", report.mismatches),
+        );
     }
     if report.changed > 0 {
-        out = out.line("changed", &format!("{} while they were taken", report.changed));
+        out = out.line(
+            "changed",
+            &format!("{} while they were taken", report.changed),
+        );
     }
     let stamp = if taken.stamped { ", time-stamped" } else { "" };
     let signed = match &taken.signed_by {
@@ -307,7 +324,17 @@ fn summary(taken: &Snapshot) -> Summary {
             ),
         )
         .line("signed", &signed)
-        .line("sha256", &format!("{} (tagmanifest-sha256.txt)", report.tagmanifest_sha256))
+        .line(
+            "sha256",
+            &format!("{} (tagmanifest-sha256.txt)", report.tagmanifest_sha256),
+        )
         .line("kept in", &report.bag)
-        .line("took", &format!("{}, {} downloaded", time(taken.elapsed), size(taken.bytes_downloaded)))
+        .line(
+            "took",
+            &format!(
+                "{}, {} downloaded",
+                time(taken.elapsed),
+                size(taken.bytes_downloaded)
+            ),
+        )
 }

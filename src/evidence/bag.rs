@@ -347,7 +347,11 @@ mod tests {
     use super::*;
 
     fn mode(path: &Path) -> u32 {
-        std::fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777
+        std::fs::symlink_metadata(path)
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o7777
     }
 
     #[test]
@@ -367,7 +371,8 @@ mod tests {
         let (oxum, manifest) = bag.close_payload().unwrap();
         assert_eq!(oxum.to_string(), "9.3");
         assert!(bag.add("data/late", b"").is_err());
-        bag.tag(BAG_INFO, &bag_info(&[("Payload-Oxum", "9.3")])).unwrap();
+        bag.tag(BAG_INFO, &bag_info(&[("Payload-Oxum", "9.3")]))
+            .unwrap();
         let sealed = bag.seal().unwrap();
         bag.loose(SIGNATURE, b"sig").unwrap();
         bag.publish().unwrap();

@@ -130,9 +130,11 @@ pub fn directory(bag: &Path) -> Result<PathBuf> {
 /// It is no bag, or cannot be read.
 pub fn tagmanifest_digest(bag: &Path) -> Result<Sha256Digest> {
     if !files::exists(&bag.join(BAGIT_TXT)) || !files::exists(&bag.join(TAGMANIFEST)) {
-        return Err(Error::new(ErrorKind::Usage, "this is no bag that larder made")
-            .about(bag.display().to_string())
-            .hint(format!("a bag holds {BAGIT_TXT} and {TAGMANIFEST}")));
+        return Err(
+            Error::new(ErrorKind::Usage, "this is no bag that larder made")
+                .about(bag.display().to_string())
+                .hint(format!("a bag holds {BAGIT_TXT} and {TAGMANIFEST}")),
+        );
     }
     let bytes = files::read_small(&bag.join(TAGMANIFEST), MAX_TAGMANIFEST)?;
     Ok(Sha256Digest::of(&bytes))
@@ -165,7 +167,10 @@ impl Chain {
             if has_entry {
                 chain.follow(directory, bag, number);
             } else {
-                chain.defect(&signature, "its entry is missing: it was removed, or an addition was cut short");
+                chain.defect(
+                    &signature,
+                    "its entry is missing: it was removed, or an addition was cut short",
+                );
             }
         }
         if names.len() > known {

@@ -92,7 +92,12 @@ mod tests {
             namespace: "larder-bag",
         };
         let signed = instructions(Some(&signer), true);
-        for part in ["-n larder-bag", "SHA256:abc", "ssh-ed25519 AAAA", "openssl ts -verify"] {
+        for part in [
+            "-n larder-bag",
+            "SHA256:abc",
+            "ssh-ed25519 AAAA",
+            "openssl ts -verify",
+        ] {
             assert!(signed.contains(part), "{part}: {signed}");
         }
         let plain = instructions(None, false);

@@ -257,7 +257,8 @@ mod tests {
         let bag = Bag::begin(&dir.path().join("bag")).unwrap();
         let log = Log::begin(&bag, Arc::new(())).unwrap();
         log.note("begin", json!({"schema_version": LOG_VERSION}));
-        let date = jiff::fmt::rfc2822::to_string(&Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC));
+        let date =
+            jiff::fmt::rfc2822::to_string(&Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC));
         log.report(&Event::ObjectAnswered {
             subject: "f",
             location: "https://h/p?versionId=1",

@@ -52,9 +52,7 @@ pub fn statement(
         .collect();
     let materials: Vec<Value> = acquired
         .iter()
-        .filter_map(|a| {
-            Some(json!({"uri": a.arn, "digest": {"sha256": a.claimed?.hex()}}))
-        })
+        .filter_map(|a| Some(json!({"uri": a.arn, "digest": {"sha256": a.claimed?.hex()}})))
         .collect();
     let statement = json!({
         "_type": STATEMENT_TYPE,

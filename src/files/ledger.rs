@@ -91,7 +91,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("ledger");
         let ledger = Ledger::open(&path).unwrap();
-        assert!(Ledger::open(&path).unwrap_err().to_string().contains("lock"));
+        assert!(
+            Ledger::open(&path)
+                .unwrap_err()
+                .to_string()
+                .contains("lock")
+        );
         ledger.add("1", b"one").unwrap();
         assert!(ledger.add("1", b"two").is_err());
         drop(ledger);

@@ -85,10 +85,12 @@ fn append(
 ) -> Result<Added> {
     let chain = Chain::read(directory, bag);
     if let Some(defect) = chain.defects.first() {
-        return Err(Error::new(ErrorKind::Mismatch, "the chain of custody does not hold")
-            .about(directory.join(&defect.file).display().to_string())
-            .because(defect.message.clone())
-            .hint("nothing was added; larder custody show tells all that is wrong"));
+        return Err(
+            Error::new(ErrorKind::Mismatch, "the chain of custody does not hold")
+                .about(directory.join(&defect.file).display().to_string())
+                .because(defect.message.clone())
+                .hint("nothing was added; larder custody show tells all that is wrong"),
+        );
     }
     let number = u32::try_from(chain.links.len() + 1).unwrap_or(u32::MAX);
     let handover = Handover {

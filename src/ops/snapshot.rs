@@ -12,6 +12,7 @@
 
 mod finish;
 mod function;
+mod image;
 mod layers;
 mod outcome;
 mod package;
@@ -49,8 +50,8 @@ use crate::lambda::Lambda;
 use crate::package::Received;
 use crate::record::{Status, Tool};
 
-pub use outcome::{FunctionOutcome, LayerOutcome, VersionOutcome};
 use outcome::Trouble;
+pub use outcome::{FunctionOutcome, LayerOutcome, VersionOutcome};
 use units::Unit;
 
 /// How many functions are worked on at once.
@@ -81,6 +82,8 @@ pub struct SnapshotOptions {
     pub signer: Option<Arc<SigningKey>>,
     /// Who time-stamps the signature.
     pub tsa_url: Option<Url>,
+    /// Pull the images of image functions.
+    pub pull_image: bool,
     /// A layer that is gone or denied is a failure of the functions that use it.
     pub strict_layers: bool,
     /// The command line, with what is secret masked.
@@ -117,7 +120,7 @@ pub struct Snapshot {
 impl Snapshot {
     /// Whether something that was received is not what AWS states it to be.
     pub fn has_mismatch(&self) -> bool {
-        self.functions.iter().any(|f| f.quarantined) || self.layers.iter().any(|l| l.quarantined)
+        self.functions.iter().any(|f| f.mismatch) || self.layers.iter().any(|l| l.mismatch)
     }
 
     /// The functions that are not whole.
@@ -144,7 +147,13 @@ pub async fn snapshot(
     let bag = Arc::new(blocking(move || Bag::begin(&dest)).await?);
     let work = async {
         let log = Arc::new(Log::begin(&bag, Arc::clone(&reporter))?);
-        let run = Run::new(options, Arc::clone(&bag), Arc::clone(&log), &*reporter, cancel.clone());
+        let run = Run::new(
+            options,
+            Arc::clone(&bag),
+            Arc::clone(&log),
+            &*reporter,
+            cancel.clone(),
+        );
         let taken = run.take(common).await?;
         log.check()?;
         reporter.report(&Event::Publishing);
@@ -321,8 +330,10 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         let Some(first) = functions.first() else {
-            return Err(Error::new(ErrorKind::NotFound, "there is no function to take")
-                .hint("larder list shows what is there"));
+            return Err(
+                Error::new(ErrorKind::NotFound, "there is no function to take")
+                    .hint("larder list shows what is there"),
+            );
         };
         let kind = first.cause.unwrap_or(ErrorKind::Service);
         let reason = first.reason.clone().unwrap_or_default();
@@ -381,7 +392,9 @@ impl<'a> Run<'a> {
                 Ok(())
             }
             Err(e) => match e.kind() {
-                ErrorKind::NoCredentials | ErrorKind::CredentialsRefused | ErrorKind::Usage => Err(e),
+                ErrorKind::NoCredentials | ErrorKind::CredentialsRefused | ErrorKind::Usage => {
+                    Err(e)
+                }
                 _ => {
                     let trouble = Trouble::of(&e);
                     self.log.note("caller", json!({"reason": trouble.reason}));

@@ -71,7 +71,10 @@ impl Run<'_> {
             versions.push(outcome);
         }
         let name = function.unqualified();
-        let gone = !known.listed && versions.iter().all(|v| v.cause == Some(ErrorKind::NotFound));
+        let gone = !known.listed
+            && versions
+                .iter()
+                .all(|v| v.cause == Some(ErrorKind::NotFound));
         if !gone {
             self.beside(&subject, &package_types, &mut sides).await?;
             self.beside_versions(&subject, &known, &versions, &scaled, &mut sides)
@@ -231,7 +234,12 @@ impl Run<'_> {
             .collect();
         let mut with_policy: BTreeSet<String> =
             known.published.iter().map(u64::to_string).collect();
-        with_policy.extend(taken.iter().filter(|v| **v != LATEST).map(ToString::to_string));
+        with_policy.extend(
+            taken
+                .iter()
+                .filter(|v| **v != LATEST)
+                .map(ToString::to_string),
+        );
         for version in with_policy {
             let directory = format!("{}/versions/{}", subject.directory, segment(&version)?);
             let of = (name, Some(version.as_str()));
@@ -242,10 +250,12 @@ impl Run<'_> {
             let directory = format!("{}/versions/{}", subject.directory, segment(version)?);
             let of = (name, Some(version));
             let read = SideRead::RuntimeManagementConfig;
-            self.side(subject.place, read, of, &directory, sides).await?;
+            self.side(subject.place, read, of, &directory, sides)
+                .await?;
             let read = SideRead::ScalingConfig;
             if scaled.contains(version) {
-                self.side(subject.place, read, of, &directory, sides).await?;
+                self.side(subject.place, read, of, &directory, sides)
+                    .await?;
             } else {
                 let why = "it has no CapacityProviderConfig";
                 self.not_applicable(read, name, Some(version), why, sides);

@@ -56,7 +56,7 @@ impl Run<'_> {
             status: Status::Saved,
             package: None,
             reason: None,
-            quarantined: false,
+            mismatch: false,
             cause: None,
         };
         let failed = match self.take_layer(place, arn, &mut out).await {
@@ -71,7 +71,7 @@ impl Run<'_> {
                 hint: None,
             });
             out.status = trouble.status();
-            out.quarantined = trouble.kind == ErrorKind::Mismatch;
+            out.mismatch = trouble.kind == ErrorKind::Mismatch;
             out.cause = Some(trouble.kind);
             out.reason = Some(trouble.reason);
         }
@@ -114,7 +114,10 @@ impl Run<'_> {
             }
             Had::Refuted(kept, reason) => {
                 let package = kept.outcome(false);
-                let reason = format!("{reason}; what was served is in quarantine: {}", package.path);
+                let reason = format!(
+                    "{reason}; what was served is in quarantine: {}",
+                    package.path
+                );
                 out.package = Some(package);
                 Err(Error::new(ErrorKind::Mismatch, reason))
             }

@@ -54,9 +54,7 @@ impl Kept {
             path: self.entry.path,
             size: self.entry.size,
             sha256: self.entry.sha256.hex(),
-            code_sha256: claim
-                .and_then(Claim::sha256)
-                .map(|sha256| sha256.base64()),
+            code_sha256: claim.and_then(Claim::sha256).map(|sha256| sha256.base64()),
             code_size: claim.and_then(Claim::size),
             verified,
         }
@@ -111,7 +109,8 @@ impl Run<'_> {
             }
             Err(e) if e.kind() == ErrorKind::Mismatch => {
                 let target = noted.latest;
-                self.quarantine(session, item, target, (name, same), e).await
+                self.quarantine(session, item, target, (name, same), e)
+                    .await
             }
             Err(e) if is_fatal(e.kind()) => Err(e),
             Err(e) => {
@@ -141,7 +140,14 @@ impl Run<'_> {
         if Some(received.size()) == target.claim.size() {
             let (size, sha256) = (received.size(), received.sha256());
             if received.verify(&target.claim).is_err() {
-                return self.refute(item, &name, (sha256, size), Some(target.claim), &error, json!({}));
+                return self.refute(
+                    item,
+                    &name,
+                    (sha256, size),
+                    Some(target.claim),
+                    &error,
+                    json!({}),
+                );
             }
         }
         self.as_served(session, item, target, error).await
@@ -194,7 +200,14 @@ impl Run<'_> {
             return Ok(Had::Verified(kept));
         }
         let how = json!({"status": served.status, "content_type": served.content_type, "truncated": served.truncated});
-        self.refute(item, &name, (sha256, size), stated.then_some(claim), &error, how)
+        self.refute(
+            item,
+            &name,
+            (sha256, size),
+            stated.then_some(claim),
+            &error,
+            how,
+        )
     }
 
     /// Moves bytes to quarantine, with a note beside them that says what they are not.

@@ -106,7 +106,12 @@ impl Run<'_> {
         match place.lambda.side_read(read, function, qualifier).await {
             Ok((answer, meta)) => {
                 out.request_id = meta.request_id;
-                self.keep_side(answer, &format!("{directory}/{}", file_name(read)), &mut out, sides)?;
+                self.keep_side(
+                    answer,
+                    &format!("{directory}/{}", file_name(read)),
+                    &mut out,
+                    sides,
+                )?;
             }
             Err(e) if is_fatal(e.kind()) => return Err(e),
             Err(e) => {

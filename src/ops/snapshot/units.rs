@@ -21,10 +21,7 @@ pub(super) struct Unit<'a> {
 }
 
 /// A session in the first region that is meant.
-pub(super) async fn connect(
-    common: &SessionOptions,
-    options: &SnapshotOptions,
-) -> Result<Session> {
+pub(super) async fn connect(common: &SessionOptions, options: &SnapshotOptions) -> Result<Session> {
     let mut common = common.clone();
     let of_arns = options.functions.iter().find_map(FunctionRef::region);
     common.region = options.regions.first().cloned();
@@ -46,7 +43,9 @@ pub(super) fn places(
         if !options.regions.is_empty() && !names.contains(&region) {
             return Err(Error::new(
                 ErrorKind::Usage,
-                format!("{region} is the region of an ARN, and not one of those that --region names"),
+                format!(
+                    "{region} is the region of an ARN, and not one of those that --region names"
+                ),
             )
             .hint("leave --region out, and an ARN's own region is asked"));
         }
@@ -75,8 +74,10 @@ impl Run<'_> {
                 let named = &self.options.regions;
                 let asked = match function.region() {
                     Some(own) => own == region,
-                    None => named.is_empty() && region == places[0].session.region()
-                        || named.iter().any(|name| name == region),
+                    None => {
+                        named.is_empty() && region == places[0].session.region()
+                            || named.iter().any(|name| name == region)
+                    }
                 };
                 if asked {
                     self.add(&mut units, place, function.clone());
@@ -114,11 +115,14 @@ impl Run<'_> {
         let qualifier = function.qualifier().map(ToOwned::to_owned);
         let of = |f: &FunctionRef| {
             let account = f.account().map(ToOwned::to_owned);
-            (account.unwrap_or_else(|| self.account()), f.name().to_owned())
+            (
+                account.unwrap_or_else(|| self.account()),
+                f.name().to_owned(),
+            )
         };
-        let same = units.iter_mut().find(|unit| {
-            std::ptr::eq(unit.place, place) && of(&unit.function) == of(&function)
-        });
+        let same = units
+            .iter_mut()
+            .find(|unit| std::ptr::eq(unit.place, place) && of(&unit.function) == of(&function));
         match same {
             Some(unit) => {
                 unit.qualifiers.insert(qualifier);
