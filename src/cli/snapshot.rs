@@ -53,6 +53,7 @@ pub(super) const EXAMPLES: &[Example] = &[
 
 /// Arguments of `larder snapshot`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct SnapshotArgs {
     /// Name, partial ARN or ARN; with a version or alias after a colon, that one alone
     #[arg(value_name = "FUNCTION", required_unless_present = "all")]
@@ -144,7 +145,7 @@ impl SnapshotArgs {
         let taken = interrupt::run(&context.progress, async |cancel| {
             let reporter = Arc::clone(&context.progress);
             let common = &context.settings.session;
-            snapshot::snapshot(common, &options, reporter, cancel).await
+            Box::pin(snapshot::snapshot(common, &options, reporter, cancel)).await
         })?;
         context.progress.finish();
         context.output.result(&summary(&taken), &report(&taken))?;
@@ -270,9 +271,10 @@ fn report(taken: &Snapshot) -> Report<'_> {
 fn summary(taken: &Snapshot) -> Summary {
     let report = report(taken);
     let good = taken.failed().next().is_none() && report.mismatches == 0;
-    let (tone, done) = match good {
-        true => (Tone::Good, "bagged"),
-        false => (Tone::Mixed, "bagged in part"),
+    let (tone, done) = if good {
+        (Tone::Good, "bagged")
+    } else {
+        (Tone::Mixed, "bagged in part")
     };
     let functions = taken.functions.len() as u64;
     let subject = count(functions, "function", "functions");

@@ -2,7 +2,7 @@
 
 mod crash;
 mod evidence;
-mod stock;
+pub mod stock;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
