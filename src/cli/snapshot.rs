@@ -18,6 +18,7 @@ use super::output::{Summary, Tone};
 use super::quantity::{count, size, time};
 use super::signing::SigningArgs;
 use crate::error::{Error, ErrorKind, Result};
+use crate::events::{Event, Reporter as _};
 use crate::evidence::statement::masked_command;
 use crate::function::FunctionRef;
 use crate::ops::snapshot::{self, FunctionOutcome, LayerOutcome, Snapshot, SnapshotOptions};
@@ -149,6 +150,16 @@ impl SnapshotArgs {
         })?;
         context.progress.finish();
         context.output.result(&summary(&taken), &report(&taken))?;
+        if let Some(error) = &taken.unsealed
+            && (taken.has_mismatch() || taken.failed().next().is_some())
+        {
+            // Another cause gives the exit code.
+            context.progress.report(&Event::Warning {
+                subject: error.subject().unwrap_or("the bag"),
+                message: error.message(),
+                hint: error.hint_text(),
+            });
+        }
         verdict(taken)
     }
 
@@ -283,7 +294,8 @@ fn summary(taken: &Snapshot) -> Summary {
         .iter()
         .map(|(status, number)| format!("{number} {status}"))
         .collect();
-    let versions: usize = taken.functions.iter().map(|f| f.versions.len()).sum();
+    let versions = taken.functions.iter().flat_map(|f| &f.versions);
+    let versions = versions.filter(|version| version.path.is_some()).count();
     let mut out = Summary::new(tone, done, &subject)
         .line("ended", &counts.join(", "))
         .line("versions", &versions.to_string());

@@ -505,6 +505,35 @@ fn a_region_is_taken_whole_and_several_one_after_the_other() {
 }
 
 #[test]
+fn a_region_that_cannot_be_listed_does_not_stop_the_others() {
+    let account = Account::new();
+    let refusal = LambdaError::new(403, "AccessDeniedException", "not authorized");
+    let second = On::ListFunctions.nth(2);
+    account.bench.aws.fault(second, Fault::Lambda(refusal));
+    account
+        .snapshot(&["--all", "--region", "us-east-1", "--region", "eu-west-1"])
+        .expect(3)
+        .says(&["all functions of eu-west-1", "lambda:ListFunctions"]);
+    is_whole(&account.bag());
+    assert!(account.at("orders").exists());
+}
+
+#[test]
+fn a_version_that_two_names_lead_to_is_taken_once() {
+    let account = Account::new();
+    let refusal = LambdaError::new(403, "AccessDeniedException", "not authorized");
+    account
+        .bench
+        .aws
+        .fault(On::ListAliases.always(), Fault::Lambda(refusal));
+    // Without the list, an alias is known by GetFunction alone.
+    account.snapshot(&["orders:live", "orders:1"]).expect(4);
+    is_whole(&account.bag());
+    let record = harness::json(&account.at("orders").join("record.json"));
+    assert_eq!(record["outcome"]["versions"].as_array().unwrap().len(), 1);
+}
+
+#[test]
 fn bad_arguments_ask_nothing() {
     let account = Account::new();
     for arguments in [

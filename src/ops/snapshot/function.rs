@@ -56,7 +56,9 @@ impl Run<'_> {
         let mut scaled = BTreeSet::new();
         let mut arn = None;
         for version in self.wanted(&unit.qualifiers, &known) {
-            let (outcome, described) = self.version(&subject, &version).await?;
+            let Some((outcome, described)) = self.version(&subject, &version).await? else {
+                continue;
+            };
             if let Some(described) = described {
                 package_types.insert(described.package_type().to_owned());
                 if described

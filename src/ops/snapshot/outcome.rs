@@ -201,6 +201,11 @@ impl FunctionOutcome {
         }
     }
 
+    /// Nothing of it could be had.
+    pub(super) fn failed(function: String, region: String, trouble: Trouble) -> Self {
+        Self::of(function, region, Vec::new(), Vec::new(), Some(trouble))
+    }
+
     pub(super) fn status_name(&self) -> &'static str {
         status_name(self.status)
     }
