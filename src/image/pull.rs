@@ -139,11 +139,7 @@ pub async fn pull(
         cancel,
         requests: AtomicU64::new(0),
     };
-    tokio::select! {
-        biased;
-        () = cancel.cancelled() => Err(Error::interrupted()),
-        pulled = work.run() => pulled,
-    }
+    work.run().await
 }
 
 struct Work<'a> {
@@ -171,7 +167,7 @@ impl Work<'_> {
             fetched: 0,
             stats: Stats::default(),
         };
-        let (blobs, foreign) = self.manifests(&mut out).await?;
+        let (blobs, foreign) = self.or_interrupted(self.manifests(&mut out)).await?;
         for layer in &foreign {
             self.reporter.report(&Event::Warning {
                 subject: &format!("sha256:{}", layer.digest),
@@ -194,12 +190,13 @@ impl Work<'_> {
         let sizes = out.blobs.iter().map(|blob| blob.size);
         let total = sizes.fold(out.bytes, u64::saturating_add);
         out.bytes = total;
+        // Not raced against the interrupt: its thread reads the flag itself, and has let go of the staging when this returns.
         let missing = self.missing(&out.blobs).await?;
         self.check_space(&missing)?;
         out.fetched += missing.len();
         out.stats.attempts = u32::from(out.fetched > 0);
         if !missing.is_empty() {
-            let stats = self.blobs(missing).await?;
+            let stats = self.or_interrupted(self.blobs(missing)).await?;
             add(&mut out.stats, &stats);
         }
         out.stats.requests +=
@@ -209,6 +206,15 @@ impl Work<'_> {
         self.write(INDEX_JSON, &index)?;
         self.write(OCI_LAYOUT, OCI_LAYOUT_JSON)?;
         Ok(out)
+    }
+
+    /// Runs `work` until it is done or the caller cancels.
+    async fn or_interrupted<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => Err(Error::interrupted()),
+            result = work => result,
+        }
     }
 
     /// Refuses before anything is fetched what cannot fit.
@@ -257,7 +263,8 @@ impl Work<'_> {
                     return Ok::<_, Error>(stats);
                 };
                 let repository = self.reference.repository();
-                let blob = Blob::new(Arc::clone(&registry), repository, &descriptor, connections);
+                let registry = Arc::clone(&registry);
+                let blob = Blob::new(registry, repository, &descriptor, connections, workers);
                 add(&mut stats, &self.blob(blob, &descriptor, &received).await?);
             }
         };

@@ -324,6 +324,31 @@ fn a_broken_blob_goes_on_where_it_stopped() {
 }
 
 #[test]
+fn a_large_blob_comes_over_several_connections_where_one_is_slow() {
+    let bench = Bench::new();
+    let large = bytes(7, 26 << 20);
+    let image = Image::build(Family::Oci)
+        .layer(large)
+        .layer(bytes(8, 100))
+        .create();
+    web(&bench, &image, Login::Ecr);
+    bench.aws.connection_rate(Some(30_000_000));
+    pulled(&bench, &[]).expect(0);
+    is_whole(&bench.path("out/image"), &image, &[&image.digest]);
+    let at_once = bench.aws.most_at_once("GetObject");
+    assert!((2..=4).contains(&at_once), "{at_once} connections");
+    // Each part was led to by the registry, and only there was the token shown.
+    assert_eq!(bench.aws.count("GetObject"), bench.aws.count("GetBlob"));
+    assert!(
+        bench
+            .aws
+            .requests_of("GetObject")
+            .iter()
+            .all(|r| r.header("authorization").is_none())
+    );
+}
+
+#[test]
 fn tokens_and_urls_that_end_are_replaced() {
     type Arrange = fn(&Bench);
     let cases: &[(&str, Arrange, usize)] = &[
@@ -545,6 +570,27 @@ fn what_cannot_be_had_or_is_not_the_image_leaves_nothing() {
                 .fault(On::Object.always(), Fault::S3(S3Error::AccessDenied));
         })
         .hint("starport-layer-bucket"),
+        ecr(
+            "S3 calls the signature wrong, and repeats it",
+            4,
+            "access_denied",
+            |b, _| {
+                b.aws.fault(
+                    On::Object.always(),
+                    Fault::S3(S3Error::SignatureDoesNotMatch),
+                );
+            },
+        ),
+        ecr(
+            "signed URLs that have always ended",
+            6,
+            "url_expired",
+            |b, _| {
+                b.aws
+                    .fault(On::Object.always(), Fault::S3(S3Error::ExpiredToken));
+            },
+        )
+        .hint("clock"),
         ecr("wrong bytes", 1, "mismatch", |b, _| {
             b.aws.fault(On::Object.always(), Fault::flip(3))
         })
