@@ -4,6 +4,7 @@
 //! What is read here may have been written by anyone: each parser is bounded, and what is wrong with its input is a
 //! value to be told, never a panic and never a stop.
 
+pub mod checksums;
 pub mod dsse;
 pub mod manifest;
 pub mod signature;

@@ -4,6 +4,7 @@ pub mod fetch;
 pub mod list;
 pub mod select;
 pub mod unpack;
+pub mod verify;
 
 use crate::events::{Event, Reporter};
 use crate::files::Published;
