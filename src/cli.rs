@@ -17,6 +17,7 @@ pub mod progress;
 pub mod settings;
 
 mod completions;
+mod custody;
 mod escape;
 mod failure;
 mod fetch;
@@ -27,6 +28,8 @@ mod logs;
 mod man;
 mod panics;
 mod quantity;
+mod signing;
+mod snapshot;
 mod unpack;
 
 #[cfg(test)]
@@ -87,6 +90,8 @@ fn dispatch(command: &Command, settings: Settings) -> Result<Exit> {
         Command::Fetch(args) => args.run(&context),
         Command::Unpack(args) => args.run(&context),
         Command::List(args) => args.run(&context),
+        Command::Snapshot(args) => args.run(&context),
+        Command::Custody(args) => args.run(&context),
         Command::Completions(args) => args.run(),
         Command::Man(args) => args.run(&context),
     };

@@ -124,7 +124,7 @@ impl fmt::Debug for Sha256Digest {
 pub(crate) const READ_BUFFER: usize = 256 * 1024;
 
 /// A running SHA-256 and the count of what went into it.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Hasher {
     sha256: Sha256,
     bytes: u64,

@@ -9,6 +9,7 @@ mod destination;
 mod error;
 mod file;
 mod inside;
+mod ledger;
 mod mark;
 mod remove;
 mod rename;
@@ -28,6 +29,7 @@ use crate::record::RECORD;
 
 pub use error::{FilesError, Occupant};
 pub use file::{exists, names, open_read, read_small, write_file_atomic};
+pub use ledger::Ledger;
 pub use remove::remove_tree;
 #[doc(hidden)]
 pub use rig::{Checkpoint, Rig};

@@ -12,6 +12,8 @@ use crate::error::{Error, ErrorKind};
 pub const SCHEMA_VERSION: u32 = 1;
 /// The record's file name: a directory that holds a regular file of this name was made by larder, and is whole.
 pub const RECORD: &str = "larder.json";
+/// What makes a directory a bag (RFC 8493 section 2.1.1).
+pub const BAGIT_TXT: &str = "bagit.txt";
 /// `GetFunction`'s JSON.
 pub const FUNCTION_JSON: &str = "function.json";
 /// The package as served.

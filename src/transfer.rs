@@ -19,6 +19,7 @@ mod answer;
 mod parts;
 mod pull;
 mod recover;
+mod served;
 mod source;
 mod spool;
 mod throughput;
@@ -36,6 +37,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, Reporter};
 use crate::http::HttpClient;
 use crate::package::Verified;
+
+pub use served::{AsServed, as_served};
 
 use pull::{Progress, Pull};
 use retry::RetryPolicy;
@@ -220,6 +223,7 @@ impl<S: Source> Transfer<'_, S> {
     fn pull<'b>(&'b self, spool: &'b Spool) -> Pull<'b, S> {
         Pull {
             context: self.context,
+            subject: self.subject,
             target: &self.target,
             progress: &self.progress,
             spool,

@@ -12,7 +12,7 @@ use std::time::Duration;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
-use super::{completions, fetch, help, list, man, quantity, unpack};
+use super::{completions, custody, fetch, help, list, man, quantity, snapshot, unpack};
 use crate::ops::select::Selection;
 use crate::unpack::{Duplicates, Limits};
 
@@ -49,6 +49,12 @@ pub enum Command {
     /// List what is deployed: functions and their versions.
     #[command(long_about = list::ABOUT, after_long_help = help::sections(list::EXAMPLES, false))]
     List(list::ListArgs),
+    /// Take forensic evidence of functions: a signed BagIt bag.
+    #[command(long_about = snapshot::ABOUT, after_long_help = help::sections(snapshot::EXAMPLES, false))]
+    Snapshot(Box<snapshot::SnapshotArgs>),
+    /// Hand a bag over, or show who had it.
+    #[command(long_about = custody::ABOUT, after_long_help = help::sections(custody::EXAMPLES, false))]
+    Custody(custody::CustodyArgs),
     /// Print the completion script of a shell.
     #[command(after_long_help = help::sections(completions::EXAMPLES, false))]
     Completions(completions::CompletionsArgs),
@@ -65,7 +71,7 @@ pub struct Globals {
     #[arg(long, global = true, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub profile: Option<String>,
 
-    /// Region; list takes several [default: the function's ARN, AWS_REGION, or the profile's]
+    /// Region; list and snapshot take several [default: the function's ARN, AWS_REGION, or the profile's]
     #[arg(long, global = true, value_name = "REGION", value_parser = region)]
     pub region: Vec<String>,
 
@@ -232,7 +238,7 @@ pub enum DuplicatesArg {
 impl Command {
     /// Whether `--region` may be given several times.
     pub fn takes_regions(&self) -> bool {
-        matches!(self, Self::List(_))
+        matches!(self, Self::List(_) | Self::Snapshot(_))
     }
 }
 

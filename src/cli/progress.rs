@@ -59,6 +59,7 @@ enum Kind {
     Verifying,
     Hashing,
     Unpacking,
+    Taking,
     Publishing,
 }
 
@@ -70,13 +71,16 @@ impl Kind {
             Self::Pulling => "pulling",
             Self::Verifying | Self::Hashing => "verifying",
             Self::Unpacking => "unpacking",
+            Self::Taking => "taking",
             Self::Publishing => "publishing",
         }
     }
 
     /// Whether the phase says how far it is.
     fn counts(self) -> bool {
-        matches!(self, Self::Downloading | Self::Pulling | Self::Hashing | Self::Unpacking
+        matches!(
+            self,
+            Self::Downloading | Self::Pulling | Self::Hashing | Self::Unpacking
         )
     }
 }
@@ -122,6 +126,12 @@ impl Phase {
 
     /// How far it is: `3.2 MiB of 5.5 MiB, 4.1 MiB/s, 2 s left`.
     fn state(&mut self, done: u64, now: Instant) -> String {
+        if self.kind == Kind::Taking {
+            return format!(
+                "{done} of {} done",
+                quantity::count(self.total, "function", "functions")
+            );
+        }
         if !self.kind.counts() {
             return match self.total {
                 0 => String::new(),
@@ -303,6 +313,7 @@ impl Reporter for Progress {
                     )
                 });
             }
+            Event::Answered { .. } | Event::ObjectAnswered { .. } => {}
             Event::Downloaded { bytes } => self.shared.done.store(bytes, Ordering::Relaxed),
             Event::PullStarted {
                 subject,
@@ -375,6 +386,14 @@ impl Reporter for Progress {
             }
             Event::Unpacked { bytes } | Event::Hashed { bytes } => {
                 self.shared.done.fetch_add(bytes, Ordering::Relaxed);
+            }
+            Event::Taken {
+                done,
+                total,
+                subject,
+            } => {
+                self.enter(Kind::Taking, subject, total);
+                self.shared.done.store(done, Ordering::Relaxed);
             }
             Event::Publishing => {
                 match self.kind() {

@@ -109,6 +109,9 @@ mod tests {
             assert_eq!(digest.len(), algorithm.digest_len());
         }
         let mut sums = Checksums::new([]);
-        assert!(sums.read_all(&b"abc"[..], &mut [0; 2], &mut |_| false).is_err());
+        assert!(
+            sums.read_all(&b"abc"[..], &mut [0; 2], &mut |_| false)
+                .is_err()
+        );
     }
 }

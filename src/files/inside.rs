@@ -23,7 +23,7 @@ use super::rig::{Checkpoint, Rig};
 use super::staging::PublishOptions;
 use super::sync::sync_directory;
 use super::wrapper::{NEW, OLD, Wrapper};
-use crate::record::RECORD;
+use crate::record::{BAGIT_TXT, RECORD};
 
 const JOURNAL: &str = "journal";
 const JOURNAL_DRAFT: &str = "journal.new";
@@ -118,6 +118,11 @@ impl Journal {
     }
 }
 
+/// Whether a name is that of the file without which a record or a bag is none: it comes last.
+fn is_marker(name: &OsStr) -> bool {
+    name == RECORD || name == BAGIT_TXT
+}
+
 fn exists_in(dir: &OwnedFd, name: &OsStr) -> bool {
     rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
 }
@@ -152,7 +157,7 @@ pub(super) fn publish(
         new: names_in(&new).map_err(|e| failed("read the staging of", e))?,
     };
     journal.old.sort_by_key(|name| name != RECORD);
-    journal.new.sort_by_key(|name| name == RECORD);
+    journal.new.sort_by_key(|name| is_marker(name));
     journal
         .write(wrapper, options.sync)
         .map_err(|e| failed("write the journal for", e))?;
@@ -170,7 +175,7 @@ pub(super) fn publish(
     }
     for name in &journal.new {
         step(Checkpoint::MovingNew)?;
-        if name == RECORD && options.sync {
+        if is_marker(name) && options.sync {
             // Whoever sees the record sees the rest.
             sync_directory(dir).map_err(|e| failed("sync", e))?;
         }

@@ -245,6 +245,23 @@ impl Staging {
         created().map_err(|e| FilesError::io("create the directory", self.path.join(name), e))
     }
 
+    /// Creates the directory `name`, a relative path, and those above it that are missing, for the owner alone: mode
+    /// 0700. Directories that exist stay as they are.
+    pub fn ensure_private_dir(&self, name: &str) -> Result<(), FilesError> {
+        let created = || {
+            let mut at = self.new.try_clone().map_err(|e| to_errno(&e))?;
+            for component in components(name)? {
+                match rustix::fs::mkdirat(&at, component, Mode::RWXU) {
+                    Ok(()) | Err(Errno::EXIST) => {}
+                    Err(e) => return Err(e),
+                }
+                at = open_directory_at(&at, component)?;
+            }
+            Ok(())
+        };
+        created().map_err(|e| FilesError::io("create the directory", self.path.join(name), e))
+    }
+
     /// Marks what is in here as an unpacked tree, which has no record of its own: a later `--force` may replace it.
     pub fn mark_unpacked(&self) {
         mark::set(&self.new);

@@ -220,14 +220,10 @@ impl Iterator for Walk<'_> {
                         path.push(b'/');
                     }
                     path.extend_from_slice(name);
-                    let found = reading
-                        .dir
-                        .fd()
-                        .map_err(Errno::from)
-                        .and_then(|dir| {
-                            let name = std::ffi::OsStr::from_bytes(name);
-                            rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)
-                        });
+                    let found = reading.dir.fd().map_err(Errno::from).and_then(|dir| {
+                        let name = std::ffi::OsStr::from_bytes(name);
+                        rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)
+                    });
                     let found = node(found);
                     if matches!(found, Node::Directory) {
                         let depth = path.iter().filter(|b| **b == b'/').count();
@@ -252,7 +248,10 @@ fn node(stat: rustix::io::Result<Stat>) -> Node {
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => Node::File {
             size: u64::try_from(stat.st_size).unwrap_or_default(),
-            #[allow(clippy::useless_conversion, reason = "the type differs between systems")]
+            #[allow(
+                clippy::useless_conversion,
+                reason = "the type differs between systems"
+            )]
             mode: u32::from(stat.st_mode) & 0o7777,
         },
         FileType::Directory => Node::Directory,
@@ -321,10 +320,21 @@ mod tests {
         assert_eq!(below.target(b"up").unwrap(), b"..");
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW;
         assert!(below.reach_by_steps(b"a/b/f", flags).is_ok());
-        for path in [&b"up/outside"[..], b"link/b/f", b"pipe", b"../outside", b"up", b"", b"a"] {
+        for path in [
+            &b"up/outside"[..],
+            b"link/b/f",
+            b"pipe",
+            b"../outside",
+            b"up",
+            b"",
+            b"a",
+        ] {
             assert!(below.file(path).is_err(), "{path:?}");
             let by_steps = below.reach_by_steps(path, flags);
-            assert!(by_steps.is_err() || matches!(path, b"pipe" | b"a"), "{path:?}");
+            assert!(
+                by_steps.is_err() || matches!(path, b"pipe" | b"a"),
+                "{path:?}"
+            );
         }
         assert!(Below::open(&root.join("a/b/f")).is_err());
     }

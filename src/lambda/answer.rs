@@ -112,6 +112,20 @@ impl Answer {
     /// The answer as it is recorded: pretty JSON, `Location` with only `versionId` left of its query, and with
     /// `redact_env` each environment variable's value replaced by null.
     pub fn to_recorded_json(&self, redact_env: bool) -> Vec<u8> {
+        // A map of JSON values always serializes.
+        let mut json = serde_json::to_vec_pretty(&self.recorded(redact_env)).unwrap_or_default();
+        json.push(b'\n');
+        json
+    }
+
+    /// The same on one line.
+    pub fn to_recorded_line(&self, redact_env: bool) -> Vec<u8> {
+        let mut json = serde_json::to_vec(&self.recorded(redact_env)).unwrap_or_default();
+        json.push(b'\n');
+        json
+    }
+
+    fn recorded(&self, redact_env: bool) -> Value {
         let mut map = self.0.clone();
         for section in ["Code", "Content"] {
             if let Some(Value::Object(code)) = map.get_mut(section)
@@ -140,10 +154,7 @@ impl Answer {
                 redact(environment);
             }
         }
-        // A map of JSON values always serializes.
-        let mut json = serde_json::to_vec_pretty(&Value::Object(map)).unwrap_or_default();
-        json.push(b'\n');
-        json
+        Value::Object(map)
     }
 }
 

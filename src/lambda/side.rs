@@ -263,7 +263,11 @@ mod ask {
             qualifier: Option<&str>,
             marker: Option<&str>,
         ) -> Result<Called, CallFailure> {
-            let call = self.about(read.operation(), function);
+            let subject = match &qualifier {
+                Some(qualifier) => format!("{function}:{qualifier}"),
+                None => function.to_owned(),
+            };
+            let call = self.about(read.operation(), &subject);
             let client = &self.client;
             let qualifier = qualifier.map(ToOwned::to_owned);
             let marker = marker.map(ToOwned::to_owned);

@@ -20,14 +20,11 @@ use crate::evidence::manifest;
 use crate::evidence::timestamp::Authorities;
 use crate::files::{Below, Node, names};
 use crate::image::layout::{INDEX_JSON, OCI_LAYOUT};
-use crate::record::{CODE, FUNCTION_JSON, IMAGE, PACKAGE_ZIP, RECORD};
+use crate::record::{BAGIT_TXT, CODE, FUNCTION_JSON, IMAGE, PACKAGE_ZIP, RECORD};
 
 pub use report::{CustodyReport, Finding, FindingKind, Kind, PathReport, SignatureReport};
 
 use report::Findings;
-
-/// The file that makes a directory a bag (RFC 8493 section 2.1.1).
-const BAGIT_TXT: &str = "bagit.txt";
 
 /// What is asked beside the check itself.
 #[derive(Default)]
@@ -93,6 +90,11 @@ impl Job<'_> {
         self.findings.add(kind, path, message);
     }
 
+    /// So much more was hashed.
+    fn hashed(&self, bytes: u64) {
+        self.reporter.report(&Event::Hashed { bytes });
+    }
+
     /// # Errors
     /// The run was interrupted.
     fn go_on(&self) -> Result<()> {
@@ -153,9 +155,8 @@ fn kind_of(below: &Below) -> Option<Kind> {
     }
     let names = names(below.path());
     let any = |list: &[&str]| names.iter().any(|name| list.contains(&name.as_str()));
-    let all = |list: &[&str]| {
-        !names.is_empty() && names.iter().all(|name| list.contains(&name.as_str()))
-    };
+    let all =
+        |list: &[&str]| !names.is_empty() && names.iter().all(|name| list.contains(&name.as_str()));
     let manifest = |name: &String| manifest::Kind::of_file_name(name).is_some();
     if names.iter().any(manifest) || any(&[BAGIT_TXT, "bag-info.txt"]) || all(&["data"]) {
         return Some(Kind::Bag);

@@ -73,6 +73,7 @@ impl Progress {
 /// Pulls parts of one target into one spool.
 pub(super) struct Pull<'a, S> {
     pub(super) context: Context<'a>,
+    pub(super) subject: &'a str,
     pub(super) target: &'a S,
     pub(super) progress: &'a Progress,
     pub(super) spool: &'a Spool,
@@ -134,6 +135,15 @@ impl<S: Source> Pull<'_, S> {
             response.status(),
             response.content_length()
         );
+        self.context.reporter.report(&Event::ObjectAnswered {
+            subject: self.subject,
+            location: &self.target.location(),
+            status: response.status(),
+            etag: response.header("etag"),
+            version_id: response.header("x-amz-version-id"),
+            request_id: response.header("x-amz-request-id"),
+            date: response.header("date"),
+        });
         let judged = judge(&mut response, asked, self.target).await;
         let range = match judged {
             Judged::Part => range,
@@ -272,7 +282,7 @@ fn unopened(e: OpenError, what: &str) -> Broken {
 }
 
 /// What a failure of the HTTP client means.
-fn failed(e: HttpError, what: &str) -> Broken {
+pub(super) fn failed(e: HttpError, what: &str) -> Broken {
     let reason = e.to_string();
     let (kind, message, hint) = match &e {
         HttpError::Connect { host, .. } => (

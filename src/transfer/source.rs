@@ -21,6 +21,11 @@ pub trait Source: fmt::Display + Send + Sync {
         part: Part<'_>,
     ) -> impl Future<Output = Result<Response, OpenError>> + Send;
 
+    /// Where it is, for records: of a presigned URL with only `versionId` left of its query.
+    fn location(&self) -> String {
+        self.to_string()
+    }
+
     /// The words for it in messages.
     fn words(&self) -> &'static Words;
 
@@ -126,6 +131,10 @@ impl Source for Target {
             ..Get::of(self.url.secret_url())
         };
         http.get(get).await.map_err(OpenError::Http)
+    }
+
+    fn location(&self) -> String {
+        self.url.redacted()
     }
 
     fn words(&self) -> &'static Words {

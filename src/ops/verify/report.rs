@@ -190,7 +190,12 @@ pub(super) struct Findings {
 }
 
 impl Findings {
-    pub(super) fn add(&self, kind: FindingKind, path: impl AsRef<[u8]>, message: impl Into<String>) {
+    pub(super) fn add(
+        &self,
+        kind: FindingKind,
+        path: impl AsRef<[u8]>,
+        message: impl Into<String>,
+    ) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         if inner.0.len() >= MAX_FINDINGS {
             inner.1 += 1;
@@ -203,8 +208,19 @@ impl Findings {
         });
     }
 
+    /// How many there are so far.
+    pub(super) fn len(&self) -> usize {
+        self.inner
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .0
+            .len()
+    }
+
     fn into_parts(self) -> (Vec<Finding>, u64) {
-        self.inner.into_inner().unwrap_or_else(PoisonError::into_inner)
+        self.inner
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -214,7 +230,11 @@ mod tests {
 
     #[test]
     fn names_in_json_are_the_names() {
-        for kind in [FindingKind::Missing, FindingKind::Unsigned, FindingKind::Contradiction] {
+        for kind in [
+            FindingKind::Missing,
+            FindingKind::Unsigned,
+            FindingKind::Contradiction,
+        ] {
             let json = serde_json::to_value(kind).unwrap();
             assert_eq!(json, kind.name());
         }
