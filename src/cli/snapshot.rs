@@ -96,6 +96,10 @@ pub struct SnapshotArgs {
     #[arg(long, value_name = "URL", value_parser = http_url)]
     pub tsa_url: Option<Url>,
 
+    /// Pull the images of container-image functions too, by digest, into OCI image layouts
+    #[arg(long)]
+    pub pull_image: bool,
+
     /// Take a layer that is gone or denied as a failure of the functions that use it
     #[arg(long)]
     pub strict_layers: bool,
@@ -119,7 +123,7 @@ struct Report<'a> {
     payload: Payload,
     caller: Option<&'a str>,
     counts: std::collections::BTreeMap<&'static str, u64>,
-    quarantined: u64,
+    mismatches: u64,
     changed: u64,
     bytes_downloaded: u64,
     functions: &'a [FunctionOutcome],
@@ -185,6 +189,7 @@ impl SnapshotArgs {
             case_id: self.case_id.clone(),
             signer,
             tsa_url: self.tsa_url.clone(),
+            pull_image: self.pull_image,
             strict_layers: self.strict_layers,
             command: masked_command(&command),
         })
@@ -252,8 +257,8 @@ fn report(taken: &Snapshot) -> Report<'_> {
         },
         caller: taken.caller.as_ref().map(|caller| caller.arn.as_str()),
         counts,
-        quarantined: (functions.iter().filter(|f| f.quarantined).count()
-            + layers.iter().filter(|l| l.quarantined).count()) as u64,
+        mismatches: (functions.iter().filter(|f| f.mismatch).count()
+            + layers.iter().filter(|l| l.mismatch).count()) as u64,
         changed: functions.iter().filter(|f| f.changed).count() as u64,
         bytes_downloaded: taken.bytes_downloaded,
         functions,
@@ -264,7 +269,7 @@ fn report(taken: &Snapshot) -> Report<'_> {
 
 fn summary(taken: &Snapshot) -> Summary {
     let report = report(taken);
-    let good = taken.failed().next().is_none() && report.quarantined == 0;
+    let good = taken.failed().next().is_none() && report.mismatches == 0;
     let (tone, done) = match good {
         true => (Tone::Good, "bagged"),
         false => (Tone::Mixed, "bagged in part"),
@@ -292,10 +297,10 @@ fn summary(taken: &Snapshot) -> Summary {
         };
         out = out.line("layers", &text);
     }
-    if report.quarantined > 0 {
+    if report.mismatches > 0 {
         out = out.line(
             "mismatch",
-            &format!("{} in data/quarantine", report.quarantined),
+            &format!("{}; see data/quarantine", report.mismatches),
         );
     }
     if report.changed > 0 {

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 
 use super::destination::{Destination, Found, is_ours_at, open_directory_at};
 use super::error::{FilesError, Occupant};
+use super::remove::remove_tree;
 use super::rename::exchange;
 use super::rig::{Checkpoint, Rig};
 use super::sync::{sync_directory, sync_tree};
@@ -262,6 +263,19 @@ impl Staging {
         created().map_err(|e| FilesError::io("create the directory", self.path.join(name), e))
     }
 
+    /// Removes the directory `name`, a relative path, with all that is in it.
+    pub fn remove_dir(&self, name: &str) -> Result<(), FilesError> {
+        let failed = |e: io::Error| FilesError::io("remove", self.path.join(name), e);
+        let (parent, last) = open_parent(&self.new, name).map_err(|e| failed(e.into()))?;
+        remove_tree(&parent, last).map_err(failed)
+    }
+
+    /// Makes the tree `name`, a relative path, private: directories 0700, files 0400.
+    pub fn make_private(&self, name: &str) -> Result<(), FilesError> {
+        let path = self.path.join(name);
+        make_private(&path).map_err(|e| FilesError::io("set the permissions of", path, e))
+    }
+
     /// Marks what is in here as an unpacked tree, which has no record of its own: a later `--force` may replace it.
     pub fn mark_unpacked(&self) {
         mark::set(&self.new);
@@ -457,6 +471,26 @@ impl io::Read for Stoppable<'_> {
         }
         self.source.read(buffer)
     }
+}
+
+fn make_private(path: &Path) -> io::Result<()> {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let mut todo = vec![path.to_owned()];
+    while let Some(dir) = todo.pop() {
+        fs::set_permissions(&dir, Permissions::from_mode(0o700))?;
+        for entry in fs::read_dir(&dir)? {
+            let entry = entry?;
+            let kind = entry.file_type()?;
+            if kind.is_dir() {
+                todo.push(entry.path());
+            } else if kind.is_file() {
+                fs::set_permissions(entry.path(), Permissions::from_mode(0o400))?;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn to_errno(e: &io::Error) -> Errno {

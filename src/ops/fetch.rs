@@ -4,7 +4,7 @@
 //! removed on every other way out.
 
 mod code;
-mod image;
+pub(in crate::ops) mod image;
 mod layers;
 mod package;
 mod prior;

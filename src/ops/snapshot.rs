@@ -12,6 +12,7 @@
 
 mod finish;
 mod function;
+mod image;
 mod layers;
 mod outcome;
 mod package;
@@ -81,6 +82,8 @@ pub struct SnapshotOptions {
     pub signer: Option<Arc<SigningKey>>,
     /// Who time-stamps the signature.
     pub tsa_url: Option<Url>,
+    /// Pull the images of image functions.
+    pub pull_image: bool,
     /// A layer that is gone or denied is a failure of the functions that use it.
     pub strict_layers: bool,
     /// The command line, with what is secret masked.
@@ -117,7 +120,7 @@ pub struct Snapshot {
 impl Snapshot {
     /// Whether something that was received is not what AWS states it to be.
     pub fn has_mismatch(&self) -> bool {
-        self.functions.iter().any(|f| f.quarantined) || self.layers.iter().any(|l| l.quarantined)
+        self.functions.iter().any(|f| f.mismatch) || self.layers.iter().any(|l| l.mismatch)
     }
 
     /// The functions that are not whole.

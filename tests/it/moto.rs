@@ -9,7 +9,7 @@ mod credentials;
 mod machine;
 mod packages;
 mod server;
-mod venv;
+pub mod venv;
 
 use std::path::Path;
 use std::process::Command;

@@ -152,7 +152,8 @@ impl Job<'_> {
     }
 }
 
-fn fill(record: &mut ImageRecord, pulled: &Pulled) {
+/// Notes what was pulled.
+pub(in crate::ops) fn fill(record: &mut ImageRecord, pulled: &Pulled) {
     let sha256 = |digest: Sha256Digest| format!("sha256:{digest}");
     record.path = Some(IMAGE.to_owned());
     record.manifests = pulled

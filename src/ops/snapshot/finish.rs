@@ -127,10 +127,10 @@ fn summary(taken: &Taken, log: &Log, begun: Instant) -> Value {
         *layers.entry(status_name(layer.status)).or_default() += 1;
     }
     let versions: usize = taken.functions.iter().map(|f| f.versions.len()).sum();
-    let quarantined = taken.functions.iter().filter(|f| f.quarantined).count()
-        + taken.layers.iter().filter(|l| l.quarantined).count();
+    let mismatches = taken.functions.iter().filter(|f| f.mismatch).count()
+        + taken.layers.iter().filter(|l| l.mismatch).count();
     let changed = taken.functions.iter().filter(|f| f.changed).count();
-    json!({"counts": functions, "versions": versions, "layers": layers, "quarantined": quarantined, "changed": changed,
+    json!({"counts": functions, "versions": versions, "layers": layers, "mismatches": mismatches, "changed": changed,
         "bytes_downloaded": taken.bytes, "calls": log.calls(), "clock": log.clock(), "seconds": begun.elapsed().as_secs_f64(),
         "triggers": "partial"})
 }

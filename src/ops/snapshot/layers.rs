@@ -56,7 +56,7 @@ impl Run<'_> {
             status: Status::Saved,
             package: None,
             reason: None,
-            quarantined: false,
+            mismatch: false,
             cause: None,
         };
         let failed = match self.take_layer(place, arn, &mut out).await {
@@ -71,7 +71,7 @@ impl Run<'_> {
                 hint: None,
             });
             out.status = trouble.status();
-            out.quarantined = trouble.kind == ErrorKind::Mismatch;
+            out.mismatch = trouble.kind == ErrorKind::Mismatch;
             out.cause = Some(trouble.kind);
             out.reason = Some(trouble.reason);
         }

@@ -150,8 +150,8 @@ pub struct FunctionOutcome {
     pub incomplete: Vec<Incomplete>,
     /// Why it is not whole.
     pub reason: Option<String>,
-    /// Whether bytes of it are in quarantine.
-    pub quarantined: bool,
+    /// Whether something of it is not what AWS states; the bytes are in quarantine.
+    pub mismatch: bool,
     /// Whether it changed while it was taken.
     pub changed: bool,
     #[serde(skip)]
@@ -189,7 +189,7 @@ impl FunctionOutcome {
             function,
             region,
             status,
-            quarantined: versions
+            mismatch: versions
                 .iter()
                 .any(|v| v.cause == Some(ErrorKind::Mismatch)),
             changed: versions.iter().any(|v| v.changed == Some(true)),
@@ -240,8 +240,8 @@ pub struct LayerOutcome {
     pub package: Option<PackageOutcome>,
     /// Why it is not saved.
     pub reason: Option<String>,
-    /// Whether its bytes are in quarantine.
-    pub quarantined: bool,
+    /// Whether its bytes are not what AWS states, and in quarantine.
+    pub mismatch: bool,
     #[serde(skip)]
     pub(super) cause: Option<ErrorKind>,
 }

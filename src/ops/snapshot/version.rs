@@ -6,13 +6,12 @@ use super::function::{Subject, segment};
 use super::outcome::{PackageOutcome, Trouble, VersionOutcome};
 use super::package::{Had, Item};
 use super::{Run, is_fatal};
-use crate::digest::Sha256Digest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, Reporter as _};
 use crate::function::FunctionRef;
 use crate::lambda::Described;
-use crate::package::{CodeLocation, ImageRef};
-use crate::record::{FUNCTION_JSON, ImageRecord, PACKAGE_ZIP, Status};
+use crate::package::CodeLocation;
+use crate::record::{FUNCTION_JSON, PACKAGE_ZIP, Status};
 use crate::transfer::{Renew, Target};
 
 /// What is compared to see a change.
@@ -103,7 +102,8 @@ impl Run<'_> {
             }
         };
         if let CodeLocation::Image(image) = &code {
-            self.image(&described, image, directory, out)?;
+            self.image(subject.place, &described, image, directory, out)
+                .await?;
             return Ok(described);
         }
         let item = Item {
@@ -121,57 +121,6 @@ impl Run<'_> {
             .await?;
         note_package(had, &item, out);
         Ok(again.latest)
-    }
-
-    /// An image function: what Lambda says of it, and whether its two digests agree.
-    fn image(
-        &self,
-        described: &Described,
-        image: &ImageRef,
-        directory: &str,
-        out: &mut VersionOutcome,
-    ) -> Result<()> {
-        let stated = described.code_sha256_text().map(ToOwned::to_owned);
-        let digest = image.digest();
-        let record = ImageRecord {
-            image_uri: image.image_uri.clone(),
-            resolved_image_uri: image.resolved_image_uri.clone(),
-            digest: match &digest {
-                Some(Ok(sha256)) => Some(format!("sha256:{}", sha256.hex())),
-                Some(Err(other)) => Some(other.clone()),
-                None => None,
-            },
-            code_sha256: stated.clone(),
-            path: None,
-        };
-        out.status = Status::Image;
-        let agree = match (&digest, &stated) {
-            (Some(Ok(digest)), Some(stated)) => {
-                stated.parse::<Sha256Digest>().ok() == Some(*digest)
-            }
-            (Some(Err(_)), _) => false,
-            _ => true,
-        };
-        if !agree {
-            out.fail(Trouble {
-                kind: ErrorKind::Mismatch,
-                reason: format!(
-                    "the image's digest is {} where CodeSha256 is {}",
-                    record.digest.as_deref().unwrap_or_default(),
-                    stated.as_deref().unwrap_or("missing")
-                ),
-            });
-        }
-        self.log.note(
-            "image",
-            json!({"subject": version_arn(described), "image": record, "agrees": agree}),
-        );
-        // These types hold nothing that JSON cannot say.
-        let mut json = serde_json::to_vec_pretty(&record).unwrap_or_default();
-        json.push(b'\n');
-        self.document(&format!("{directory}/image.json"), &json)?;
-        out.image = Some(record);
-        Ok(())
     }
 
     /// Asks once more. What differs then is kept beside what was taken, with its package if the code is another.
@@ -280,7 +229,7 @@ fn note_package(had: Had, item: &Item, out: &mut VersionOutcome) {
 }
 
 /// The ARN with the version at its end, `$LATEST` too.
-fn version_arn(described: &Described) -> String {
+pub(super) fn version_arn(described: &Described) -> String {
     let function = described.function();
     if function.arn.match_indices(':').nth(6).is_some() || function.arn.is_empty() {
         return function.arn.clone();

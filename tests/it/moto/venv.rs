@@ -50,6 +50,14 @@ impl Venv {
         command
     }
 
+    /// One of the programs that are installed in it.
+    pub fn program(&self, name: &str) -> Command {
+        // Its first line may name an interpreter by too long a path.
+        let mut command = Command::new(self.python());
+        command.arg(self.dir.join("venv/bin").join(name));
+        command
+    }
+
     /// Where the wheels are that it was installed from, for further installations without a network.
     pub fn wheels(&self) -> PathBuf {
         self.dir.join("wheels")

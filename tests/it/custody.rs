@@ -1,0 +1,246 @@
+//! `larder custody`: handovers beside a bag, and that what was done to a chain is found.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::harness::{self, Bench, Ran};
+use crate::proof::{mode, planted};
+use crate::signature::{allow, keygen, tools};
+use crate::snapshot::{files, snapshot};
+
+/// A bag with a key; None where OpenSSH is left out.
+fn bagged() -> Option<Bench> {
+    if !tools() {
+        return None;
+    }
+    let bench = Bench::new();
+    planted(&bench, "web").create();
+    keygen(bench.dir.path(), "key", "ed25519", &[], "");
+    keygen(bench.dir.path(), "other", "ed25519", &[], "");
+    snapshot(&bench, &["web"]).expect(0);
+    Some(bench)
+}
+
+fn add(bench: &Bench, operator: &str, key: &str) -> Ran {
+    bench.run(&[
+        "custody",
+        "add",
+        "bag",
+        "--operator",
+        operator,
+        "--sign-key",
+        key,
+        "--output",
+        "json",
+    ])
+}
+
+fn show(bench: &Bench) -> Ran {
+    bench.run(&["custody", "show", "bag", "--output", "json"])
+}
+
+fn custody(bench: &Bench) -> PathBuf {
+    bench.path("bag.custody")
+}
+
+#[test]
+fn a_handover_is_signed_and_linked_and_the_bag_untouched() {
+    let Some(bench) = bagged() else { return };
+    let before = files(&bench.path("bag"));
+    let first = add(&bench, "A", "key").expect(0).json();
+    let second = bench
+        .run(&[
+            "custody",
+            "add",
+            "bag/",
+            "--operator",
+            "B",
+            "--to",
+            "C",
+            "--case-id",
+            "IR-17",
+            "--note",
+            "sealed bag 4",
+            "--sign-key",
+            "other",
+            "--output",
+            "json",
+        ])
+        .expect(0)
+        .json();
+    assert_eq!(files(&bench.path("bag")), before);
+    assert_eq!(
+        harness::names(&custody(&bench)),
+        ["0001.json", "0001.json.sig", "0002.json", "0002.json.sig"]
+    );
+    assert_eq!(mode(&custody(&bench)), 0o700);
+    assert_eq!(mode(&custody(&bench).join("0002.json")), 0o400);
+    let sum = |path: &Path| larder::digest::Sha256Digest::of(&std::fs::read(path).unwrap()).hex();
+    let entry = harness::json(&custody(&bench).join("0002.json"));
+    assert_eq!(entry, second["entry"]);
+    assert_eq!(entry["recipient"], "C");
+    let bag = sum(&bench.path("bag/tagmanifest-sha256.txt"));
+    assert_eq!(entry["tagmanifest_sha256"], bag.as_str());
+    assert_eq!(entry["previous_signature_sha256"], first["head"]);
+    let head = sum(&custody(&bench).join("0002.json.sig"));
+    assert_eq!(second["head"], head.as_str());
+    // OpenSSH takes it for the other key's.
+    let done = Command::new("sh")
+        .args([
+            "-c",
+            "ssh-keygen -Y verify -f \"$0\" -I someone@example.org -n larder-bag -s 0002.json.sig < 0002.json",
+        ])
+        .arg(allow(bench.dir.path(), &bench.path("other")))
+        .current_dir(custody(&bench))
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{done:?}");
+    let shown = show(&bench).expect(0).json();
+    assert_eq!(shown["ok"], true);
+    assert_eq!(shown["head"], head.as_str());
+    assert_eq!(shown["entries"].as_array().unwrap().len(), 2);
+    let text = bench.run(&["custody", "show", "bag"]).expect(0).stdout;
+    for part in ["holds", "2 entries", "sealed bag 4", &head] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+#[test]
+fn what_was_done_to_a_chain_is_found() {
+    type Tamper = fn(&Path);
+    let write = |path: PathBuf, bytes: Vec<u8>| {
+        let _ = std::fs::remove_file(&path);
+        std::fs::write(path, bytes).unwrap();
+    };
+    let _ = write;
+    let cases: &[(&str, Tamper, &str)] = &[
+        (
+            "an entry edited",
+            |d| edit(&d.join("0001.json"), "\"A\"", "\"Z\""),
+            "0001.json.sig",
+        ),
+        (
+            "an entry removed",
+            |d| {
+                std::fs::remove_file(d.join("0002.json")).unwrap();
+                std::fs::remove_file(d.join("0002.json.sig")).unwrap();
+            },
+            "0003.json",
+        ),
+        (
+            "the first removed",
+            |d| {
+                std::fs::remove_file(d.join("0001.json")).unwrap();
+                std::fs::remove_file(d.join("0001.json.sig")).unwrap();
+            },
+            "0002.json",
+        ),
+        (
+            "a signature removed",
+            |d| std::fs::remove_file(d.join("0003.json.sig")).unwrap(),
+            "0003.json.sig",
+        ),
+        (
+            "an entry without its text",
+            |d| std::fs::remove_file(d.join("0003.json")).unwrap(),
+            "0003.json.sig",
+        ),
+        (
+            "two swapped",
+            |d| {
+                for name in ["json", "json.sig"] {
+                    let (a, b) = (
+                        d.join(format!("0002.{name}")),
+                        d.join(format!("0003.{name}")),
+                    );
+                    std::fs::rename(&a, d.join("x")).unwrap();
+                    std::fs::rename(&b, &a).unwrap();
+                    std::fs::rename(d.join("x"), &b).unwrap();
+                }
+            },
+            "0002.json",
+        ),
+        (
+            "a signature swapped for another",
+            |d| {
+                std::fs::remove_file(d.join("0002.json.sig")).unwrap();
+                std::fs::copy(d.join("0001.json.sig"), d.join("0002.json.sig")).unwrap();
+            },
+            "0002.json.sig",
+        ),
+        (
+            "a file added",
+            |d| std::fs::write(d.join("0004.txt"), "x").unwrap(),
+            "0004.txt",
+        ),
+        (
+            "no JSON",
+            |d| edit(&d.join("0003.json"), "{", "["),
+            "0003.json",
+        ),
+    ];
+    for (name, tamper, file) in cases {
+        let Some(bench) = bagged() else { return };
+        for operator in ["A", "B", "C"] {
+            add(&bench, operator, "key").expect(0);
+        }
+        tamper(&custody(&bench));
+        let shown = show(&bench).expect(1).json();
+        assert_eq!(shown["ok"], false, "{name}");
+        let findings = shown["findings"].as_array().unwrap();
+        assert!(
+            findings.iter().any(|f| f["file"] == *file),
+            "{name}: {findings:#?}"
+        );
+        let before = files(&custody(&bench));
+        add(&bench, "D", "key").expect(1);
+        assert_eq!(files(&custody(&bench)), before, "{name}");
+    }
+}
+
+fn edit(path: &Path, from: &str, to: &str) {
+    let text = std::fs::read_to_string(path).unwrap();
+    assert!(text.contains(from), "{text}");
+    std::fs::remove_file(path).unwrap();
+    std::fs::write(path, text.replacen(from, to, 1)).unwrap();
+}
+
+#[test]
+fn a_chain_belongs_to_its_bag() {
+    let Some(bench) = bagged() else { return };
+    add(&bench, "A", "key").expect(0);
+    edit(
+        &bench.path("bag/tagmanifest-sha256.txt"),
+        "  bag-info.txt",
+        "  bag-info.tXt",
+    );
+    let shown = show(&bench).expect(1).json();
+    let text = shown["findings"].to_string();
+    assert!(text.contains("another bag"), "{text}");
+}
+
+#[test]
+fn what_is_no_bag_or_not_signed_is_refused() {
+    let Some(bench) = bagged() else { return };
+    std::fs::create_dir(bench.path("empty")).unwrap();
+    bench.run(&["custody", "show", "empty"]).expect(2);
+    bench.run(&["custody", "show", "nowhere"]).expect(2);
+    bench
+        .run(&["custody", "add", "bag", "--operator", "A"])
+        .expect(2)
+        .says(&["--sign-key"]);
+    bench
+        .run(&[
+            "custody",
+            "add",
+            "empty",
+            "--operator",
+            "A",
+            "--sign-key",
+            "key",
+        ])
+        .expect(2);
+    let shown = show(&bench).expect(0).json();
+    assert_eq!(shown["entries"], serde_json::json!([]));
+    assert!(!custody(&bench).exists());
+}
