@@ -31,6 +31,7 @@ mod quantity;
 mod signing;
 mod snapshot;
 mod unpack;
+mod verify;
 
 #[cfg(test)]
 mod boundaries;
@@ -92,6 +93,7 @@ fn dispatch(command: &Command, settings: Settings) -> Result<Exit> {
         Command::List(args) => args.run(&context),
         Command::Snapshot(args) => args.run(&context),
         Command::Custody(args) => args.run(&context),
+        Command::Verify(args) => args.run(&context),
         Command::Completions(args) => args.run(),
         Command::Man(args) => args.run(&context),
     };

@@ -106,6 +106,20 @@ pub enum Event<'a> {
         /// Their digest.
         sha256: Sha256Digest,
     },
+    /// The files of a directory are about to be hashed again.
+    HashingStarted {
+        /// The directory.
+        subject: &'a str,
+        /// Regular files.
+        files: u64,
+        /// Their bytes.
+        bytes: u64,
+    },
+    /// More was hashed. May come from several threads at once.
+    Hashed {
+        /// Bytes read since the last such event.
+        bytes: u64,
+    },
     /// Unpacking begins.
     UnpackStarted {
         /// Regular files in the archive.

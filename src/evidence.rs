@@ -5,6 +5,7 @@
 //! wrong with its input is a value to be told, never a panic and never a stop.
 
 pub mod bag;
+pub mod checksums;
 pub mod custody;
 pub mod dsse;
 pub mod log;

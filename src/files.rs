@@ -19,6 +19,7 @@ mod sync;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod walk;
 mod wrapper;
 
 use std::fs;
@@ -34,6 +35,7 @@ pub use remove::remove_tree;
 pub use rig::{Checkpoint, Rig};
 pub use staging::{PublishOptions, Published, Staging, repair};
 pub use tree::read_tree;
+pub use walk::{Below, Node, Walk};
 
 /// Whether `dest` is a directory with a regular file [`RECORD`] in it: what `--force` may replace, and what
 /// is whole. A link to such a directory counts.

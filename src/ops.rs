@@ -6,6 +6,7 @@ pub mod list;
 pub mod select;
 pub mod snapshot;
 pub mod unpack;
+pub mod verify;
 
 use crate::aws::Session;
 use crate::error::{Error, ErrorKind, Result};

@@ -12,7 +12,7 @@ use std::time::Duration;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
-use super::{completions, custody, fetch, help, list, man, quantity, snapshot, unpack};
+use super::{completions, custody, fetch, help, list, man, quantity, snapshot, unpack, verify};
 use crate::ops::select::Selection;
 use crate::unpack::{Duplicates, Limits};
 
@@ -55,6 +55,9 @@ pub enum Command {
     /// Hand a bag over, or show who had it.
     #[command(long_about = custody::ABOUT, after_long_help = help::sections(custody::EXAMPLES, false))]
     Custody(custody::CustodyArgs),
+    /// Hash fetched directories and bags again, offline.
+    #[command(long_about = verify::ABOUT, after_long_help = help::sections(verify::EXAMPLES, false))]
+    Verify(verify::VerifyArgs),
     /// Print the completion script of a shell.
     #[command(after_long_help = help::sections(completions::EXAMPLES, false))]
     Completions(completions::CompletionsArgs),

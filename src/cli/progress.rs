@@ -57,6 +57,7 @@ enum Kind {
     Downloading,
     Pulling,
     Verifying,
+    Hashing,
     Unpacking,
     Taking,
     Publishing,
@@ -68,7 +69,7 @@ impl Kind {
             Self::Asking => "asking",
             Self::Downloading => "downloading",
             Self::Pulling => "pulling",
-            Self::Verifying => "verifying",
+            Self::Verifying | Self::Hashing => "verifying",
             Self::Unpacking => "unpacking",
             Self::Taking => "taking",
             Self::Publishing => "publishing",
@@ -77,7 +78,10 @@ impl Kind {
 
     /// Whether the phase says how far it is.
     fn counts(self) -> bool {
-        matches!(self, Self::Downloading | Self::Pulling | Self::Unpacking)
+        matches!(
+            self,
+            Self::Downloading | Self::Pulling | Self::Hashing | Self::Unpacking
+        )
     }
 }
 
@@ -368,7 +372,19 @@ impl Reporter for Progress {
                     format!("unpacking {files}: {}", quantity::size(bytes))
                 });
             }
-            Event::Unpacked { bytes } => {
+            Event::HashingStarted {
+                subject,
+                files,
+                bytes,
+            } => {
+                self.enter(Kind::Hashing, subject, bytes);
+                self.plain(|| {
+                    let files = quantity::count(files, "file", "files");
+                    let subject = escape::line(subject);
+                    format!("verifying {subject}: {files}, {}", quantity::size(bytes))
+                });
+            }
+            Event::Unpacked { bytes } | Event::Hashed { bytes } => {
                 self.shared.done.fetch_add(bytes, Ordering::Relaxed);
             }
             Event::Taken {

@@ -444,6 +444,12 @@ fn check_path(path: &str, kind: Kind) -> Result<&str, Defect> {
     }
 }
 
+/// The path that a manifest's, or `fetch.txt`'s, text stands for, if it stays below the bag and is of the kind.
+pub(crate) fn sound_path(text: &str, kind: Kind) -> Result<String, Defect> {
+    let decoded = decode_path(text);
+    check_path(&decoded, kind).map(ToOwned::to_owned)
+}
+
 /// The bytes of hex digits of either case.
 pub(crate) fn hex(text: &str) -> Option<Vec<u8>> {
     let digits = text.as_bytes();

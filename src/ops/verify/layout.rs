@@ -1,0 +1,64 @@
+//! An OCI image layout: a pulled image, or a directory that holds one by itself.
+
+use crate::digest::Sha256Digest;
+use crate::error::Result;
+use crate::files::Node;
+use crate::image::layout::{self, FindingKind as Kind};
+
+use super::{FindingKind, Job};
+
+/// The whole directory.
+pub(super) fn verify(job: &mut Job<'_>) -> Result<()> {
+    job.announce()?;
+    check(job, "", &[]).map(drop)
+}
+
+/// The layout at `place`, a directory of the job's, or all of it when empty; with the manifests that must be there. Gives
+/// what `index.json` names.
+pub(super) fn check(
+    job: &mut Job<'_>,
+    place: &str,
+    required: &[Sha256Digest],
+) -> Result<Vec<Sha256Digest>> {
+    let prefix = if place.is_empty() {
+        String::new()
+    } else {
+        format!("{place}/")
+    };
+    // The reader below follows links, so there must be none.
+    let mut sound = true;
+    for (path, node) in job.below.walk(place.as_bytes()) {
+        job.go_on()?;
+        match node {
+            Node::Symlink => job.find(FindingKind::Special, &path, "is a link"),
+            Node::Special(what) => job.find(FindingKind::Special, &path, format!("is {what}")),
+            Node::Unreadable(e) => job.find(FindingKind::Unreadable, &path, e.to_string()),
+            Node::File { .. } | Node::Directory | Node::EmptyDirectory => continue,
+        }
+        sound = false;
+    }
+    if !sound {
+        return Ok(Vec::new());
+    }
+    let cancel = job.cancel;
+    let checked = layout::verify(&job.path().join(place), required, &|| cancel.is_cancelled())?;
+    job.report.files += checked.files;
+    job.report.bytes += checked.bytes;
+    for finding in checked.findings {
+        let kind = match finding.kind {
+            Kind::Missing => FindingKind::Missing,
+            Kind::Modified => FindingKind::Modified,
+            Kind::Unexpected => FindingKind::Unexpected,
+            Kind::Malformed => FindingKind::Malformed,
+            Kind::Unreadable => FindingKind::Unreadable,
+        };
+        job.find(kind, format!("{prefix}{}", finding.path), finding.message);
+    }
+    if !checked.foreign.is_empty() {
+        let count = checked.foreign.len();
+        job.report.note(format!(
+            "{count} foreign layers are not in the layout, as its manifests say"
+        ));
+    }
+    Ok(checked.roots)
+}
