@@ -26,7 +26,7 @@ use std::path::Path;
 use crate::record::RECORD;
 
 pub use error::{FilesError, Occupant};
-pub use file::{exists, names, open_read, read_small, write_file_atomic};
+pub use file::{FileKind, exists, kind, names, open_read, read_small, write_file_atomic};
 pub use remove::remove_tree;
 #[doc(hidden)]
 pub use rig::{Checkpoint, Rig};

@@ -17,6 +17,25 @@ pub fn exists(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok()
 }
 
+/// What a path is, links followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+}
+
+/// What there is at `path`, links followed; None when there is nothing, or something else.
+pub fn kind(path: &Path) -> Option<FileKind> {
+    let meta = fs::metadata(path).ok()?;
+    if meta.is_file() {
+        Some(FileKind::File)
+    } else {
+        meta.is_dir().then_some(FileKind::Directory)
+    }
+}
+
 /// Opens a regular file for reading. Anything else is an error, and never waited for.
 pub fn open_read(path: &Path) -> Result<File, FilesError> {
     let failed = |e: io::Error| FilesError::io("open", path, e);
