@@ -50,6 +50,12 @@ pub fn open_read(path: &Path) -> Result<File, FilesError> {
     }
 }
 
+/// A file without a name in the directory for temporary files (`TMPDIR`), for reading and writing. It is gone when it is
+/// closed.
+pub fn scratch_file() -> Result<File, FilesError> {
+    tempfile::tempfile().map_err(|e| FilesError::io("create a file in", std::env::temp_dir(), e))
+}
+
 /// Reads a whole regular file of at most `limit` bytes.
 pub fn read_small(path: &Path, limit: u64) -> Result<Vec<u8>, FilesError> {
     let failed = |e: io::Error| FilesError::io("read", path, e);
