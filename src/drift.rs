@@ -27,6 +27,8 @@
 mod expectation;
 mod input;
 mod report;
+pub mod terraform;
+mod yaml;
 
 pub use expectation::{
     Accept, AliasExpectation, Code, Config, Expectation, IgnoreRules, Layer, Named, Source,
