@@ -15,6 +15,8 @@
 //! |---|---|
 //! | `expectation` | what a source of expectations can say, in one type for all of them |
 //! | `input` | how a parser reads files, and what it hands back |
+//! | `content`, `ignore`, `cache` | the files of a package or directory, what is left out, what was read before |
+//! | `compare` | two trees, path by path |
 //! | `report` | the result, as `--output json` prints it and every report format reads it |
 //!
 //! A parser is one file here, a plain function
@@ -24,16 +26,24 @@
 //!
 //! A report format is one file in `cli/report/`: a plain function `render(report: &Report) -> Result<Vec<u8>>`.
 
+mod cache;
+mod compare;
+mod content;
 mod expectation;
+mod ignore;
 mod input;
 mod report;
 pub mod terraform;
 mod yaml;
 
+pub use cache::Cache;
+pub use compare::{Changes, MAX_CHANGES, compare, loosened, shown};
+pub use content::{Contents, Node};
 pub use expectation::{
     Accept, AliasExpectation, Code, Config, Expectation, IgnoreRules, Layer, Named, Source,
     SourceKind, State, Target,
 };
+pub use ignore::{Ignore, LARDERIGNORE};
 pub use input::{Disk, FileKind, Files, MAX_INPUT, Stated, StatedWarning};
 pub use report::{
     Accepted, Change, ChangeKind, ConfigChange, Deployed, Expected, FunctionResult, LayerResult,

@@ -9,8 +9,19 @@ use crate::digest::{Sha256Digest, TreeHasher, TreeHashes, TreeNode};
 /// The tree's content hashes from the digests of its files.
 pub(super) fn of(
     plan: &Plan,
-    mut digests: Vec<(u32, Sha256Digest)>,
+    digests: Vec<(u32, Sha256Digest)>,
 ) -> Result<TreeHashes, UnpackError> {
+    let mut hasher = TreeHasher::new();
+    each(plan, digests, &mut |path, node| hasher.add(path, node))?;
+    Ok(hasher.finish())
+}
+
+/// Gives `take` the nodes of the tree in the order of their paths' bytes.
+pub(super) fn each(
+    plan: &Plan,
+    mut digests: Vec<(u32, Sha256Digest)>,
+    take: &mut dyn FnMut(&[u8], &TreeNode),
+) -> Result<(), UnpackError> {
     digests.sort_unstable_by_key(|&(index, _)| index);
     let mut nodes: Vec<u32> = Vec::with_capacity(plan.by_path.len());
     for (at, &index) in plan.by_path.iter().enumerate() {
@@ -29,7 +40,6 @@ pub(super) fn of(
     let mut links: Vec<(u32, &[u8])> = plan.links.iter().collect();
     links.sort_unstable_by_key(|&(index, _)| index);
     nodes.sort_by(|&a, &b| plan.path(a).cmp(plan.path(b)));
-    let mut hasher = TreeHasher::new();
     for index in nodes {
         let find = |error| UnpackError::Read {
             offset: 0,
@@ -51,7 +61,7 @@ pub(super) fn of(
                     .map_err(|_| find("a link has no target"))?,
             },
         };
-        hasher.add(plan.path(index), &node);
+        take(plan.path(index), &node);
     }
-    Ok(hasher.finish())
+    Ok(())
 }

@@ -21,6 +21,7 @@
 //! | `inflate` | contents, checked |
 //! | `root`, `tree`, `write` | the only ones that write |
 //! | `hashes` | the content hashes of what was written |
+//! | `read` | contents without writing, for comparisons |
 
 mod central;
 mod end;
@@ -34,6 +35,7 @@ mod local;
 mod names;
 mod order;
 mod plan;
+mod read;
 mod root;
 mod source;
 mod tree;
@@ -49,6 +51,7 @@ use tokio_util::sync::CancellationToken;
 pub use error::{Kind, LinkDefect, UnpackError};
 pub use names::{MAX_COMPONENT, MAX_PATH, NameDefect, Shown};
 pub use plan::{MAX_DIRECTORY, Plan, plan};
+pub use read::{contents, files};
 
 use crate::digest::TreeHashes;
 use crate::events::{Event, Reporter};
