@@ -16,6 +16,7 @@
 //! | `expectation` | what a source of expectations can say, in one type for all of them |
 //! | `input` | how a parser reads files, and what it hands back |
 //! | `content`, `ignore`, `cache` | the files of a package or directory, what is left out, what was read before |
+//! | `terraform`, `cdk`, `sam` | one parser each; `template` and `yaml` are CloudFormation's part of the latter two |
 //! | `compare` | two trees, path by path |
 //! | `report` | the result, as `--output json` prints it and every report format reads it |
 //!
@@ -27,12 +28,15 @@
 //! A report format is one file in `cli/report/`: a plain function `render(report: &Report) -> Result<Vec<u8>>`.
 
 mod cache;
+pub mod cdk;
 mod compare;
 mod content;
 mod expectation;
 mod ignore;
 mod input;
 mod report;
+pub mod sam;
+mod template;
 pub mod terraform;
 mod yaml;
 
@@ -49,3 +53,5 @@ pub use report::{
     Accepted, Change, ChangeKind, ConfigChange, Deployed, Expected, FunctionResult, LayerResult,
     LayerStatus, Report, ReportWarning, Status, Summary,
 };
+pub use template::TemplateOptions;
+pub use terraform::{TerraformHash, TerraformOptions};

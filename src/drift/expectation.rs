@@ -85,8 +85,11 @@ pub enum Named {
     Resource {
         /// The stack, if the source names it (CDK does; `--stack` goes before it).
         stack: Option<String>,
-        /// The logical id in the template.
+        /// The logical id in the template; before it, with a slash after each, those of the nested stacks it lies in.
         logical_id: String,
+        /// The condition by which the resource is in the stack, where the template alone does not decide it. Then a stack
+        /// without the resource is as it should be.
+        condition: Option<String>,
     },
     /// The source has a function whose name it does not say, with the reason: it ends as `unknown`.
     Unknown {

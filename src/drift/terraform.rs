@@ -200,23 +200,38 @@ mod refusals {
             ("", "it is empty"),
             (" \n", "it is empty"),
             ("{\"version\": 4, ", "it is broken JSON"),
-            ("resource \"aws_lambda_function\" \"x\" {}", "it is broken JSON"),
+            (
+                "resource \"aws_lambda_function\" \"x\" {}",
+                "it is broken JSON",
+            ),
             ("[]", "not of the form that Terraform writes"),
             ("{}", "no Terraform state or plan"),
-            (r#"{"version": 3, "modules": []}"#, "a state of version 3; larder reads version 4"),
+            (
+                r#"{"version": 3, "modules": []}"#,
+                "a state of version 3; larder reads version 4",
+            ),
             (r#"{"version": 5, "resources": []}"#, "a state of version 5"),
             (r#"{"version": "4"}"#, "a state of version \"4\""),
             (r#"{"format_version": "2.0"}"#, "format_version is \"2.0\""),
             (r#"{"format_version": "1.0"}"#, "no aws_lambda_function"),
-            (r#"{"version": 4, "resources": []}"#, "no aws_lambda_function"),
-            (r#"{"version": 4, "resources": {"a": 1}}"#, "not of the form"),
+            (
+                r#"{"version": 4, "resources": []}"#,
+                "no aws_lambda_function",
+            ),
+            (
+                r#"{"version": 4, "resources": {"a": 1}}"#,
+                "not of the form",
+            ),
             (no_lambda, "no aws_lambda_function"),
             (data, "no aws_lambda_function"),
             (
                 r#"{"serial":1,"lineage":"x","meta":{},"encrypted_data":"AAAA","encryption_version":"v0"}"#,
                 "the state is encrypted",
             ),
-            ("{\"@level\":\"info\"}\n{\"@level\":\"info\"}\n", "the log of a Terraform run"),
+            (
+                "{\"@level\":\"info\"}\n{\"@level\":\"info\"}\n",
+                "the log of a Terraform run",
+            ),
             ("{\"@level\":\"info\"}", "the log of a Terraform run"),
             ("PK\x03\x04rest", "a plan in Terraform's own form"),
         ] {
@@ -226,7 +241,11 @@ mod refusals {
             assert!(error.message().contains(want), "{text}: {error}");
         }
         assert!(error_of(b"\xff\xfe{\0").message().contains("UTF-16"));
-        assert!(error_of(b"{\"a\": \"\xc3\"}").message().contains("no UTF-8"));
+        assert!(
+            error_of(b"{\"a\": \"\xc3\"}")
+                .message()
+                .contains("no UTF-8")
+        );
     }
 
     #[test]

@@ -228,10 +228,15 @@ impl Builder {
             }) => match (key.take(), value) {
                 (Some(key), Value::Object(more)) if key == "<<" => merged.extend(more),
                 (Some(key), Value::Array(more)) if key == "<<" => {
-                    for (key, value) in more.into_iter().rev().filter_map(|v| match v {
-                        Value::Object(map) => Some(map),
-                        _ => None,
-                    }).flatten() {
+                    for (key, value) in more
+                        .into_iter()
+                        .rev()
+                        .filter_map(|v| match v {
+                            Value::Object(map) => Some(map),
+                            _ => None,
+                        })
+                        .flatten()
+                    {
                         merged.insert(key, value);
                     }
                 }
@@ -348,7 +353,20 @@ i: !Odd {x: 1}
     fn scalars_are_what_they_look_like() {
         assert_eq!(
             value("[1, 0, 012345678901, '1', true, \"true\", null, ~, -1, 1.5, a b, 2010-09-09]"),
-            json!([1, 0, "012345678901", "1", true, "true", null, null, "-1", "1.5", "a b", "2010-09-09"])
+            json!([
+                1,
+                0,
+                "012345678901",
+                "1",
+                true,
+                "true",
+                null,
+                null,
+                "-1",
+                "1.5",
+                "a b",
+                "2010-09-09"
+            ])
         );
     }
 

@@ -124,8 +124,8 @@ impl Reader<'_> {
 
     fn function(&self, function: &Resource) -> Expectation {
         let mut notes = Vec::new();
-        let image = function.text("package_type") == Some("Image")
-            || function.text("image_uri").is_some();
+        let image =
+            function.text("package_type") == Some("Image") || function.text("image_uri").is_some();
         let code = if image {
             self.image(function, &mut notes)
         } else {
@@ -142,7 +142,8 @@ impl Reader<'_> {
     /// The code of a zip function or layer, by the order of intent.
     fn zip(&self, resource: &Resource, notes: &mut Vec<String>) -> Code {
         let wanted = self.hash;
-        if wanted == TerraformHash::Auto && resource.code_sha256_configured
+        if wanted == TerraformHash::Auto
+            && resource.code_sha256_configured
             && let Some(sha256) = hash_of(resource, "code_sha256")
         {
             return digest(sha256, "code_sha256 of the configuration");
@@ -242,7 +243,11 @@ impl Reader<'_> {
         }
         for (path, how) in &tried {
             if self.files.kind(path) == Some(FileKind::File) {
-                let how = if filename.is_absolute() { "as it is" } else { how };
+                let how = if filename.is_absolute() {
+                    "as it is"
+                } else {
+                    how
+                };
                 notes.push(format!(
                     "compared with filename {}, taken {how}: {}",
                     filename.display(),
@@ -315,7 +320,12 @@ impl Reader<'_> {
         };
         let routing = alias.attributes.get("routing_config");
         let weights: BTreeMap<_, _> = routing
-            .and_then(|routing| routing.get(0)?.get("additional_version_weights")?.as_object())
+            .and_then(|routing| {
+                routing
+                    .get(0)?
+                    .get("additional_version_weights")?
+                    .as_object()
+            })
             .into_iter()
             .flatten()
             .filter_map(|(version, weight)| Some((version.clone(), weight.as_f64()?)))
@@ -422,8 +432,15 @@ fn environment(function: &Resource) -> Option<BTreeSet<String>> {
         return None;
     }
     let later = unknown.and_then(|tree| tree.pointer("/0/variables")?.as_object());
-    let variables = blocks.iter().filter_map(|b| b.get("variables")?.as_object());
-    Some(variables.chain(later).flat_map(|v| v.keys().cloned()).collect())
+    let variables = blocks
+        .iter()
+        .filter_map(|b| b.get("variables")?.as_object());
+    Some(
+        variables
+            .chain(later)
+            .flat_map(|v| v.keys().cloned())
+            .collect(),
+    )
 }
 
 fn strings(items: &[Value]) -> BTreeSet<String> {

@@ -158,8 +158,7 @@ pub(super) fn of_plan(
     };
     for resource in &mut resources {
         resource.planned = true;
-        resource.code_sha256_configured =
-            configured.contains(&without_indexes(&resource.address));
+        resource.code_sha256_configured = configured.contains(&without_indexes(&resource.address));
         resource.unknown = unknown.remove(&resource.address).unwrap_or_default();
     }
     Ok(resources)

@@ -14,11 +14,19 @@ const PLAN: &[u8] = include_bytes!("../../../testdata/terraform/show-plan.json")
 fn stated(bytes: &[u8], others: &[&str], hash: TerraformHash) -> Stated {
     let mut files = BTreeMap::from([(PathBuf::from("infra/s.json"), bytes.to_vec())]);
     files.extend(others.iter().map(|path| (path.into(), Vec::new())));
-    read(Path::new("infra/s.json"), &files, &TerraformOptions { hash }).unwrap()
+    read(
+        Path::new("infra/s.json"),
+        &files,
+        &TerraformOptions { hash },
+    )
+    .unwrap()
 }
 
 fn by_label<'a>(stated: &'a Stated, label: &str) -> &'a Expectation {
-    let found = stated.expectations.iter().find(|e| e.source.label.as_deref() == Some(label));
+    let found = stated
+        .expectations
+        .iter()
+        .find(|e| e.source.label.as_deref() == Some(label));
     found.unwrap_or_else(|| panic!("no {label} in {:#?}", stated.expectations))
 }
 
@@ -42,7 +50,11 @@ fn both_forms_of_a_state_say_the_same() {
     let raw = stated(RAW, &[], TerraformHash::Auto);
     let shown = stated(SHOWN, &[], TerraformHash::Auto);
     let labels = |s: &Stated| {
-        let mut labels: Vec<_> = s.expectations.iter().filter_map(|e| e.source.label.clone()).collect();
+        let mut labels: Vec<_> = s
+            .expectations
+            .iter()
+            .filter_map(|e| e.source.label.clone())
+            .collect();
         labels.sort();
         labels
     };
@@ -73,18 +85,90 @@ fn both_forms_of_a_state_say_the_same() {
 fn the_order_of_intent_is_kept_and_said() {
     let cases = [
         // hash, label, local files, what is taken
-        (TerraformHash::Auto, "orders", &["infra/dist/orders.zip"][..], None, "infra/dist/orders.zip"),
-        (TerraformHash::Auto, "orders", &["dist/orders.zip"], None, "dist/orders.zip"),
-        (TerraformHash::Auto, "orders", &[], sha("orders zip"), "source_code_hash"),
-        (TerraformHash::SourceCodeHash, "orders", &["dist/orders.zip"], sha("orders zip"), "source_code_hash"),
-        (TerraformHash::CodeSha256, "orders", &["dist/orders.zip"], sha("orders zip"), "code_sha256 of the state, as of the last refresh"),
-        (TerraformHash::Auto, "hashed_sources", &[], sha("the sources"), "source_code_hash"),
-        (TerraformHash::CodeSha256, "hashed_sources", &[], sha("hashed-sources zip"), "code_sha256 of the state, as of the last refresh"),
-        (TerraformHash::Auto, "no_hash", &[], sha("no-hash zip"), "code_sha256 of the state, as of the last refresh"),
-        (TerraformHash::SourceCodeHash, "no_hash", &[], None, "there is no usable source_code_hash in it"),
-        (TerraformHash::Auto, "odd_hash", &[], sha("odd-hash zip"), "code_sha256 of the state, as of the last refresh"),
-        (TerraformHash::Auto, "old_provider", &[], None, "there is no usable source_code_hash or code_sha256 in it"),
-        (TerraformHash::CodeSha256, "old_provider", &[], None, "there is no usable code_sha256 in it (the AWS provider writes it since version 5.51)"),
+        (
+            TerraformHash::Auto,
+            "orders",
+            &["infra/dist/orders.zip"][..],
+            None,
+            "infra/dist/orders.zip",
+        ),
+        (
+            TerraformHash::Auto,
+            "orders",
+            &["dist/orders.zip"],
+            None,
+            "dist/orders.zip",
+        ),
+        (
+            TerraformHash::Auto,
+            "orders",
+            &[],
+            sha("orders zip"),
+            "source_code_hash",
+        ),
+        (
+            TerraformHash::SourceCodeHash,
+            "orders",
+            &["dist/orders.zip"],
+            sha("orders zip"),
+            "source_code_hash",
+        ),
+        (
+            TerraformHash::CodeSha256,
+            "orders",
+            &["dist/orders.zip"],
+            sha("orders zip"),
+            "code_sha256 of the state, as of the last refresh",
+        ),
+        (
+            TerraformHash::Auto,
+            "hashed_sources",
+            &[],
+            sha("the sources"),
+            "source_code_hash",
+        ),
+        (
+            TerraformHash::CodeSha256,
+            "hashed_sources",
+            &[],
+            sha("hashed-sources zip"),
+            "code_sha256 of the state, as of the last refresh",
+        ),
+        (
+            TerraformHash::Auto,
+            "no_hash",
+            &[],
+            sha("no-hash zip"),
+            "code_sha256 of the state, as of the last refresh",
+        ),
+        (
+            TerraformHash::SourceCodeHash,
+            "no_hash",
+            &[],
+            None,
+            "there is no usable source_code_hash in it",
+        ),
+        (
+            TerraformHash::Auto,
+            "odd_hash",
+            &[],
+            sha("odd-hash zip"),
+            "code_sha256 of the state, as of the last refresh",
+        ),
+        (
+            TerraformHash::Auto,
+            "old_provider",
+            &[],
+            None,
+            "there is no usable source_code_hash or code_sha256 in it",
+        ),
+        (
+            TerraformHash::CodeSha256,
+            "old_provider",
+            &[],
+            None,
+            "there is no usable code_sha256 in it (the AWS provider writes it since version 5.51)",
+        ),
     ];
     for (hash, name, files, sha256, want) in cases {
         let stated = stated(RAW, files, hash);
@@ -98,19 +182,26 @@ fn a_file_that_is_not_here_is_named_with_where_it_was_looked_for() {
     let missing = stated(RAW, &[], TerraformHash::Auto);
     assert_eq!(
         by_label(&missing, "aws_lambda_function.orders").notes,
-        ["filename dist/orders.zip is not here (tried infra/dist/orders.zip and dist/orders.zip); the next value in the state is used"]
+        [
+            "filename dist/orders.zip is not here (tried infra/dist/orders.zip and dist/orders.zip); the next value in the state is used"
+        ]
     );
     let found = stated(RAW, &["infra/dist/orders.zip"], TerraformHash::Auto);
     assert_eq!(
         by_label(&found, "aws_lambda_function.orders").notes,
-        ["compared with filename dist/orders.zip, taken from the directory of the Terraform file: infra/dist/orders.zip"]
+        [
+            "compared with filename dist/orders.zip, taken from the directory of the Terraform file: infra/dist/orders.zip"
+        ]
     );
 }
 
 #[test]
 fn a_hash_that_may_be_of_sources_is_explained_where_it_differs() {
     let stated = stated(RAW, &[], TerraformHash::Auto);
-    let instead = |name: &str| match &by_label(&stated, &format!("aws_lambda_function.{name}")).state.code {
+    let instead = |name: &str| match &by_label(&stated, &format!("aws_lambda_function.{name}"))
+        .state
+        .code
+    {
         Code::Digest { instead, .. } => instead.clone(),
         other => panic!("{other:?}"),
     };
@@ -118,10 +209,17 @@ fn a_hash_that_may_be_of_sources_is_explained_where_it_differs() {
         panic!("one explanation");
     };
     assert_eq!(Some(*sha256), sha("hashed-sources zip"));
-    assert!(note.contains("hash of sources") && note.contains("--terraform-hash code_sha256"), "{note}");
+    assert!(
+        note.contains("hash of sources") && note.contains("--terraform-hash code_sha256"),
+        "{note}"
+    );
     assert_eq!(instead("orders"), []);
     let odd = by_label(&stated, "aws_lambda_function.odd_hash");
-    assert!(odd.notes[0].contains("not the SHA-256 of a package"), "{:?}", odd.notes);
+    assert!(
+        odd.notes[0].contains("not the SHA-256 of a package"),
+        "{:?}",
+        odd.notes
+    );
 }
 
 #[test]
@@ -133,8 +231,14 @@ fn images_are_pinned_by_their_uri_before_anything_else() {
         let (digest, basis) = basis(expectation);
         (digest, basis.to_owned(), expectation.state.layers.clone())
     };
-    assert_eq!(image(&auto, "thumbs"), (sha("thumbs"), "image_uri".into(), None));
-    assert_eq!(image(&auto, "tagged"), (sha("tagged"), "source_code_hash".into(), None));
+    assert_eq!(
+        image(&auto, "thumbs"),
+        (sha("thumbs"), "image_uri".into(), None)
+    );
+    assert_eq!(
+        image(&auto, "tagged"),
+        (sha("tagged"), "source_code_hash".into(), None)
+    );
     let refreshed = stated(RAW, &[], TerraformHash::CodeSha256);
     assert_eq!(image(&refreshed, "tagged").0, sha("tagged now"));
 }
@@ -151,54 +255,101 @@ fn target_layers_configuration_and_aliases_are_read() {
     let layers = orders.state.layers.as_deref().unwrap();
     let arn = "arn:aws:lambda:eu-west-1:123456789012:layer:shared:4";
     assert_eq!(layers[0].arn.as_deref(), Some(arn));
-    assert!(matches!(&layers[0].code, Code::Digest { sha256, .. } if Some(*sha256) == sha("shared layer")));
-    assert_eq!(by_label(&stated, "aws_lambda_function.no_hash").state.layers, Some(vec![]));
+    assert!(
+        matches!(&layers[0].code, Code::Digest { sha256, .. } if Some(*sha256) == sha("shared layer"))
+    );
+    assert_eq!(
+        by_label(&stated, "aws_lambda_function.no_hash")
+            .state
+            .layers,
+        Some(vec![])
+    );
 
     let config = &orders.state.config;
     let names: Vec<_> = config.environment.iter().flatten().collect();
     assert_eq!(names, ["API_KEY", "TABLE"]);
     assert_eq!((config.memory_size, config.timeout), (Some(256), Some(10)));
     assert_eq!(config.runtime.as_deref(), Some("python3.12"));
-    assert_eq!(config.role.as_deref(), Some("arn:aws:iam::123456789012:role/orders"));
+    assert_eq!(
+        config.role.as_deref(),
+        Some("arn:aws:iam::123456789012:role/orders")
+    );
     assert!(!format!("{stated:?}").contains("planted-secret"));
 
-    let [live] = &orders.aliases[..] else { panic!("{:?}", orders.aliases) };
+    let [live] = &orders.aliases[..] else {
+        panic!("{:?}", orders.aliases)
+    };
     assert_eq!((live.name.as_str(), live.version.as_str()), ("live", "7"));
     assert_eq!(live.weights, BTreeMap::from([("6".to_owned(), 0.1)]));
     // What version 6 should be, nobody knows; 7 was published from the state's code.
     assert_eq!(live.versions.keys().collect::<Vec<_>>(), ["7"]);
     assert_eq!(live.versions["7"].code, orders.state.code);
-    assert_eq!(live.source.as_ref().unwrap().label.as_deref(), Some("aws_lambda_alias.live"));
+    assert_eq!(
+        live.source.as_ref().unwrap().label.as_deref(),
+        Some("aws_lambda_alias.live")
+    );
     assert!(!orders.aliases_complete);
 
     let stray = by_label(&stated, "aws_lambda_alias.blue");
     assert!(matches!(&stray.target.function, Named::Function(f) if f.name() == "elsewhere"));
     assert_eq!(stray.target.qualifier, None);
     assert_eq!(stray.state.code, Code::Unstated);
-    assert_eq!((stray.aliases[0].version.as_str(), stray.aliases[0].versions.len()), ("3", 0));
+    assert_eq!(
+        (
+            stray.aliases[0].version.as_str(),
+            stray.aliases[0].versions.len()
+        ),
+        ("3", 0)
+    );
 }
 
 #[test]
 fn a_plan_says_what_is_meant_and_what_nobody_knows_yet() {
     let plan = stated(PLAN, &["infra/dist/orders.zip"], TerraformHash::Auto);
-    assert_eq!(plan.expectations.len(), 5, "what is removed is not expected");
+    assert_eq!(
+        plan.expectations.len(),
+        5,
+        "what is removed is not expected"
+    );
     for (i, text) in [(0, "pinned 0"), (1, "pinned 1")] {
-        let pinned = by_label(&plan, &format!("module.pinned.aws_lambda_function.this[{i}]"));
-        assert_eq!(basis(pinned), (sha(text), "code_sha256 of the configuration"));
+        let pinned = by_label(
+            &plan,
+            &format!("module.pinned.aws_lambda_function.this[{i}]"),
+        );
+        assert_eq!(
+            basis(pinned),
+            (sha(text), "code_sha256 of the configuration")
+        );
     }
     let orders = by_label(&plan, "aws_lambda_function.orders");
     assert_eq!(basis(orders), (None, "infra/dist/orders.zip"));
     assert!(orders.aliases.is_empty());
-    assert!(orders.notes.iter().any(|n| n.contains("the alias live is not compared")), "{:?}", orders.notes);
+    assert!(
+        orders
+            .notes
+            .iter()
+            .any(|n| n.contains("the alias live is not compared")),
+        "{:?}",
+        orders.notes
+    );
 
     let fresh = by_label(&plan, "aws_lambda_function.fresh");
     assert_eq!(basis(fresh), (sha("fresh zip"), "source_code_hash"));
     assert_eq!(fresh.target.region.as_deref(), Some("eu-west-1"));
 
     let built = by_label(&plan, "aws_lambda_function.built");
-    assert_eq!(basis(built), (None, "source_code_hash or code_sha256 is known after apply only"));
+    assert_eq!(
+        basis(built),
+        (
+            None,
+            "source_code_hash or code_sha256 is known after apply only"
+        )
+    );
     let layers = built.state.layers.as_deref().unwrap();
-    assert!(matches!(layers, [l] if matches!(l.code, Code::CannotTell(_))), "{layers:?}");
+    assert!(
+        matches!(layers, [l] if matches!(l.code, Code::CannotTell(_))),
+        "{layers:?}"
+    );
     let names: Vec<_> = built.state.config.environment.iter().flatten().collect();
     assert_eq!(names, ["MODE", "TOKEN"]);
 }
