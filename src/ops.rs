@@ -3,6 +3,7 @@
 pub mod fetch;
 pub mod list;
 pub mod select;
+pub mod stacks;
 pub mod unpack;
 
 use crate::events::{Event, Reporter};

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use crate::digest::Sha256Digest;
+use crate::error::ErrorKind;
 use crate::function::FunctionRef;
 
 /// One function, and what it should be.
@@ -97,6 +98,8 @@ pub enum Named {
         label: String,
         /// Why its name cannot be told.
         reason: String,
+        /// The kind of failure behind it, if a call failed.
+        cause: Option<ErrorKind>,
     },
 }
 

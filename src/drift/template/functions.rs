@@ -257,6 +257,7 @@ fn unknown_target(place: &Place<'_>, label: &str, reason: String) -> Target {
         Named::Unknown {
             label: label.to_owned(),
             reason,
+            cause: None,
         },
     )
 }
@@ -335,6 +336,7 @@ fn named(
                 Err(e) => Named::Unknown {
                     label: label.to_owned(),
                     reason: format!("its FunctionName is no name: {e}"),
+                    cause: None,
                 },
             }
         }

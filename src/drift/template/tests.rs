@@ -34,7 +34,7 @@ fn seen(stated: &Stated) -> BTreeMap<String, (String, String)> {
                     .unwrap_or_default();
                 format!("{stack}:{logical_id}{condition}")
             }
-            Named::Unknown { label, reason } => format!("{label} unknown: {reason}"),
+            Named::Unknown { label, reason, .. } => format!("{label} unknown: {reason}"),
         };
         (e.source.label.clone().unwrap(), (name, code(&e.state.code)))
     });

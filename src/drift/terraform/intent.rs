@@ -91,6 +91,7 @@ fn target_of(resource: &Resource, name: Option<&str>) -> Target {
         function: Named::Unknown {
             label: resource.address.clone(),
             reason,
+            cause: None,
         },
         region: None,
         account: None,
