@@ -18,6 +18,7 @@
 //! | `content`, `ignore`, `cache` | the files of a package or directory, what is left out, what was read before |
 //! | `config`, `diff` | settings; unified diffs without secrets |
 //! | `lock`, `accept` | `larder.lock`; known exceptions |
+//! | `terraform`, `cdk`, `sam` | one parser each; `template` and `yaml` are CloudFormation's part of the latter two |
 //! | `compare` | two trees, path by path |
 //! | `report` | the result, as `--output json` prints it and every report format reads it |
 //!
@@ -30,6 +31,7 @@
 
 pub mod accept;
 mod cache;
+pub mod cdk;
 mod compare;
 mod config;
 mod content;
@@ -39,6 +41,10 @@ mod ignore;
 mod input;
 pub mod lock;
 mod report;
+pub mod sam;
+pub mod template;
+pub mod terraform;
+mod yaml;
 
 pub use cache::Cache;
 pub use compare::{Changes, MAX_CHANGES, compare, loosened, shown};
@@ -53,3 +59,5 @@ pub use report::{
     Accepted, Change, ChangeKind, ConfigChange, Deployed, Expected, FunctionResult, LayerResult,
     LayerStatus, Report, ReportWarning, Status, Summary,
 };
+pub use template::TemplateOptions;
+pub use terraform::{TerraformHash, TerraformOptions};

@@ -7,6 +7,7 @@ pub mod list;
 pub mod lock;
 mod obtain;
 pub mod select;
+pub mod stacks;
 pub mod unpack;
 
 use crate::error::{Error, ErrorKind, Result};

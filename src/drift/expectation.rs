@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use crate::digest::Sha256Digest;
+use crate::error::ErrorKind;
 use crate::function::FunctionRef;
 
 /// One function, and what it should be.
@@ -85,8 +86,11 @@ pub enum Named {
     Resource {
         /// The stack, if the source names it (CDK does; `--stack` goes before it).
         stack: Option<String>,
-        /// The logical id in the template.
+        /// The logical id in the template; before it, with a slash after each, those of the nested stacks it lies in.
         logical_id: String,
+        /// The condition by which the resource is in the stack, where the template alone does not decide it. Then a stack
+        /// without the resource is as it should be.
+        condition: Option<String>,
     },
     /// The source has a function whose name it does not say, with the reason: it ends as `unknown`.
     Unknown {
@@ -94,6 +98,8 @@ pub enum Named {
         label: String,
         /// Why its name cannot be told.
         reason: String,
+        /// The kind of failure behind it, if a call failed.
+        cause: Option<ErrorKind>,
     },
 }
 

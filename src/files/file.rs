@@ -84,6 +84,17 @@ pub fn names(directory: &Path) -> Vec<String> {
     names
 }
 
+/// Adds to the end of a file, which is made where it is missing.
+pub fn append(path: &Path, bytes: &[u8]) -> Result<(), FilesError> {
+    let failed = |e: io::Error| FilesError::io("write", path, e);
+    let mut file = File::options()
+        .append(true)
+        .create(true)
+        .open(path)
+        .map_err(failed)?;
+    file.write_all(bytes).map_err(failed)
+}
+
 /// Writes a file such that under its name there is either what was there before, or all of `bytes`. Durable
 /// on return.
 ///

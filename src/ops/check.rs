@@ -12,6 +12,7 @@ mod aliases;
 mod code;
 mod function;
 mod layers;
+pub mod sources;
 mod wanted;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -69,8 +70,6 @@ pub struct CheckOptions {
     pub selection: Selection,
     /// A layer version that is deleted or denied makes its function unknown.
     pub strict_layers: bool,
-    /// The stack whose resources name the functions of a template.
-    pub stack: Option<String>,
     /// Known exceptions.
     pub exceptions: Exceptions,
     /// Contents of packages that were seen before.
@@ -95,7 +94,6 @@ impl Default for CheckOptions {
             unexpected: false,
             selection: Selection::default(),
             strict_layers: false,
-            stack: None,
             exceptions: Exceptions::default(),
             cache: Cache::none(),
             today: jiff::Timestamp::now()
@@ -257,8 +255,15 @@ impl Checker {
                     );
                     continue;
                 }
-                Named::Unknown { label, reason } => {
+                Named::Unknown {
+                    label,
+                    reason,
+                    cause,
+                } => {
                     self.unplaced(&expectation, label.clone(), reason, None);
+                    if let (Some(cause), Some(result)) = (cause, self.results.last_mut()) {
+                        result.cause = Some(*cause);
+                    }
                     continue;
                 }
             };
@@ -420,7 +425,7 @@ impl Checker {
         let qualifier = job.only.as_deref().unwrap_or("$LATEST");
         let mut result =
             FunctionResult::new(function::arn_of(place, job), qualifier, Status::Unknown);
-        result.reason = Some(sentence(error));
+        result.reason = Some(error.sentence());
         result.cause = Some(error.kind());
         result.expected = Some(function::expected_of(&job.expectation.source));
         result.notes = job.expectation.notes.clone();
@@ -433,13 +438,3 @@ impl Checker {
 
 /// Why a function on the command line is not expected.
 const NOTHING: &str = "no source says anything about this function";
-
-/// An error and its causes in one sentence.
-fn sentence(error: &Error) -> String {
-    let mut out = error.to_string();
-    for cause in error.causes() {
-        out.push_str(": ");
-        out.push_str(&cause);
-    }
-    out
-}

@@ -512,11 +512,7 @@ impl Locker {
                 if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::AccessDenied)
                     && !self.options.strict_layers =>
             {
-                let mut message = format!("its hash is locked as null: {}", e.message());
-                for cause in e.causes() {
-                    message.push_str(": ");
-                    message.push_str(&cause);
-                }
+                let message = format!("its hash is locked as null: {}", e.sentence());
                 self.warn(arn, &message, e.hint_text());
                 Ok(None)
             }

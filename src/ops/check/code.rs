@@ -42,7 +42,7 @@ impl Outcome {
 
     pub(super) fn unknown(mut self, error: &Error) -> Self {
         self.status = Some(Status::Unknown);
-        self.reason = Some(super::sentence(error));
+        self.reason = Some(error.sentence());
         self.cause = Some(error.kind());
         self.notes.extend(error.hint_text().map(ToOwned::to_owned));
         self
@@ -501,9 +501,7 @@ impl Checker {
                 Ok(package) => package,
                 Err(e) if e.kind() == ErrorKind::Interrupted => return Err(e),
                 Err(e) => {
-                    outcome
-                        .notes
-                        .push(format!("no diff: {}", super::sentence(&e)));
+                    outcome.notes.push(format!("no diff: {}", e.sentence()));
                     return Ok(());
                 }
             },

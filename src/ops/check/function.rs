@@ -1,7 +1,7 @@
 //! One function: at `$LATEST`, at each qualifier, and at what its aliases route to.
 
 use super::code::{Outcome, deployed_of};
-use super::{Checker, Job, NOTHING, layers, sentence};
+use super::{Checker, Job, NOTHING, layers};
 use crate::drift::accept;
 use crate::drift::diff::Secrets;
 use crate::drift::{
@@ -340,7 +340,7 @@ pub(super) fn drifted(result: &mut FunctionResult, reason: &str) {
 
 pub(super) fn unknown(result: &mut FunctionResult, error: &Error) {
     result.status = Status::Unknown;
-    result.reason = Some(sentence(error));
+    result.reason = Some(error.sentence());
     result.cause = Some(error.kind());
     result
         .notes

@@ -131,7 +131,7 @@ impl Checker {
                 Err(e) if e.kind() == ErrorKind::Interrupted => return Err(e),
                 Err(e) => {
                     result.cause = Some(e.kind());
-                    return Ok(is(result, LayerStatus::Unknown, super::sentence(&e)));
+                    return Ok(is(result, LayerStatus::Unknown, e.sentence()));
                 }
             },
         };
@@ -172,7 +172,7 @@ impl Checker {
                     }
                     Err(e) => {
                         result.cause = Some(e.kind());
-                        Ok(is(result, LayerStatus::Unknown, super::sentence(&e)))
+                        Ok(is(result, LayerStatus::Unknown, e.sentence()))
                     }
                 }
             }
@@ -194,7 +194,7 @@ impl Checker {
                     }
                     Err(e) => {
                         result.cause = Some(e.kind());
-                        Ok(is(result, LayerStatus::Unknown, super::sentence(&e)))
+                        Ok(is(result, LayerStatus::Unknown, e.sentence()))
                     }
                 }
             }
@@ -259,13 +259,10 @@ impl Checker {
             Err(e) => {
                 self.warn(
                     arn,
-                    &format!(
-                        "this layer version could not be had: {}",
-                        super::sentence(&e)
-                    ),
+                    &format!("this layer version could not be had: {}", e.sentence()),
                     e.hint_text(),
                 );
-                LayerHash::Missing(e.kind(), super::sentence(&e))
+                LayerHash::Missing(e.kind(), e.sentence())
             }
         };
         self.layer_hashes.insert(arn.to_owned(), hash.clone());
