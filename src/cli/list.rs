@@ -55,8 +55,8 @@ pub struct ListArgs {
     pub selection: SelectionArgs,
 
     /// Only functions of this package type
-    #[arg(long = "type", value_name = "TYPE", value_enum)]
-    pub package_type: Option<TypeArg>,
+    #[arg(long, value_name = "TYPE", value_enum)]
+    pub r#type: Option<TypeArg>,
 
     /// Only functions of this runtime, such as python3.13; may be given several times
     #[arg(long, value_name = "RUNTIME")]
@@ -130,7 +130,7 @@ impl ListArgs {
 
     fn options(&self, context: &Context) -> Result<ListOptions> {
         let mut selection = self.selection.selection()?;
-        selection.package_type = self.package_type.map(|one| match one {
+        selection.package_type = self.r#type.map(|one| match one {
             TypeArg::Zip => "Zip".to_owned(),
             TypeArg::Image => "Image".to_owned(),
         });
@@ -241,11 +241,10 @@ fn row(listed: &Listed) -> [String; COLUMNS.len()] {
         "" => "-".to_owned(),
         text => escape::line(text).into_owned(),
     };
-    let replica = listed.master_arn().is_some();
-    let name = match replica {
-        true => format!("{} (replica)", text(listed.name())),
-        false => text(listed.name()),
-    };
+    let mut name = text(listed.name());
+    if listed.master_arn().is_some() {
+        name.push_str(" (replica)");
+    }
     // 2026-01-31T09:00:00.000+0000: to the minute is enough for a person.
     let modified = listed.last_modified().unwrap_or_default();
     let modified = modified.get(..16).unwrap_or(modified).replace('T', " ");

@@ -54,6 +54,8 @@ pub(crate) struct World {
     pub sides: HashMap<(String, String, String), Value>,
     /// Region and stack to logical id, type and physical id of each resource.
     pub stacks: BTreeMap<(String, String), Vec<[String; 3]>>,
+    /// The regions that are enabled for every account.
+    pub regions: Vec<String>,
     pub url_lifetime: Duration,
     /// Where presigned URLs point to; the endpoint itself when `None`.
     pub objects_at: Option<String>,
