@@ -10,6 +10,7 @@
 
 mod api;
 mod bad_input;
+mod check;
 mod contract;
 mod crash;
 mod face;
@@ -20,6 +21,7 @@ mod interrupt;
 mod layers;
 mod leak;
 mod list;
+mod lock;
 mod moto;
 mod options;
 mod parallel;
