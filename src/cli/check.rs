@@ -129,7 +129,7 @@ pub struct CheckArgs {
     pub diff: bool,
 
     /// How long to wait for a function that is being changed
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = quantity::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = quantity::parse_wait)]
     pub wait: Duration,
 
     /// Report functions that are deployed and expected nowhere

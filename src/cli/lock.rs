@@ -84,7 +84,7 @@ pub struct LockArgs {
     pub strict_layers: bool,
 
     /// How long to wait for a function that is being changed
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = quantity::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = quantity::parse_wait)]
     pub wait: Duration,
 
     /// Neither read nor keep the contents of packages that were seen

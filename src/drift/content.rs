@@ -66,11 +66,22 @@ impl Contents {
         cancel: &CancellationToken,
     ) -> Result<Self> {
         let mut contents = Self::default();
-        let plan = unpack::plan(package, limits)?;
-        unpack::contents(package, &plan, cancel, &mut |path, node| {
-            contents.push(path, node);
-        })?;
-        Ok(contents)
+        let read = unpack::plan(package, limits).and_then(|plan| {
+            unpack::contents(package, &plan, cancel, &mut |path, node| {
+                contents.push(path, node);
+            })
+        });
+        match read {
+            Ok(()) => Ok(contents),
+            Err(refused) => {
+                let advice = refused.advice();
+                let error = Error::from(refused);
+                Err(match advice {
+                    Some(advice) => error.hint(advice),
+                    None => error,
+                })
+            }
+        }
     }
 
     /// The contents of a directory as a packer sees it: links followed, modes and empty directories left out, and without what
