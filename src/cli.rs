@@ -27,6 +27,7 @@ mod logs;
 mod man;
 mod panics;
 mod quantity;
+mod report;
 mod unpack;
 
 #[cfg(test)]
