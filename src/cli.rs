@@ -16,6 +16,7 @@ pub mod output;
 pub mod progress;
 pub mod settings;
 
+mod check;
 mod completions;
 mod escape;
 mod failure;
@@ -23,6 +24,7 @@ mod fetch;
 mod help;
 mod interrupt;
 mod list;
+mod lock;
 mod logs;
 mod man;
 mod panics;
@@ -88,6 +90,8 @@ fn dispatch(command: &Command, settings: Settings) -> Result<Exit> {
         Command::Fetch(args) => args.run(&context),
         Command::Unpack(args) => args.run(&context),
         Command::List(args) => args.run(&context),
+        Command::Check(args) => args.run(&context),
+        Command::Lock(args) => args.run(&context),
         Command::Completions(args) => args.run(),
         Command::Man(args) => args.run(&context),
     };

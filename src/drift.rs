@@ -16,6 +16,8 @@
 //! | `expectation` | what a source of expectations can say, in one type for all of them |
 //! | `input` | how a parser reads files, and what it hands back |
 //! | `content`, `ignore`, `cache` | the files of a package or directory, what is left out, what was read before |
+//! | `config`, `diff` | settings; unified diffs without secrets |
+//! | `lock`, `accept` | `larder.lock`; known exceptions |
 //! | `terraform`, `cdk`, `sam` | one parser each; `template` and `yaml` are CloudFormation's part of the latter two |
 //! | `compare` | two trees, path by path |
 //! | `report` | the result, as `--output json` prints it and every report format reads it |
@@ -27,16 +29,20 @@
 //!
 //! A report format is one file in `cli/report/`: a plain function `render(report: &Report) -> Result<Vec<u8>>`.
 
+pub mod accept;
 mod cache;
 pub mod cdk;
 mod compare;
+mod config;
 mod content;
+pub mod diff;
 mod expectation;
 mod ignore;
 mod input;
+pub mod lock;
 mod report;
 pub mod sam;
-mod template;
+pub mod template;
 pub mod terraform;
 mod yaml;
 

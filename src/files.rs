@@ -29,7 +29,9 @@ use crate::record::RECORD;
 
 pub use cache::CacheDir;
 pub use error::{FilesError, Occupant};
-pub use file::{FileKind, exists, kind, names, open_read, read_small, write_file_atomic};
+pub use file::{
+    FileKind, append, exists, kind, names, open_read, read_small, scratch_file, write_file_atomic,
+};
 pub use followed::read_followed;
 pub use remove::remove_tree;
 #[doc(hidden)]

@@ -1,11 +1,16 @@
 //! The work of each command, as functions that return values and report events.
 
+pub mod check;
+mod deployed;
 pub mod fetch;
 pub mod list;
+pub mod lock;
+mod obtain;
 pub mod select;
 pub mod stacks;
 pub mod unpack;
 
+use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, Reporter};
 use crate::files::Published;
 
@@ -17,6 +22,16 @@ fn warn_of_leftover(published: &Published, reporter: &dyn Reporter) {
             message: &format!("what was replaced could not be removed: {leftover}"),
             hint: Some("the next run for the same destination tries again"),
         });
+    }
+}
+
+/// Runs blocking work on a thread for such.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(e) => Err(Error::new(ErrorKind::Bug, "a blocking task failed").because(e)),
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
-use super::{completions, fetch, help, list, man, quantity, unpack};
+use super::{check, completions, fetch, help, list, lock, man, quantity, unpack};
 use crate::ops::select::Selection;
 use crate::unpack::{Duplicates, Limits};
 
@@ -49,6 +49,12 @@ pub enum Command {
     /// List what is deployed: functions and their versions.
     #[command(long_about = list::ABOUT, after_long_help = help::sections(list::EXAMPLES, false))]
     List(list::ListArgs),
+    /// Compare what Lambda runs with what it is meant to run.
+    #[command(long_about = check::ABOUT, after_long_help = help::sections(check::EXAMPLES, false))]
+    Check(Box<check::CheckArgs>),
+    /// Write larder.lock, the expected state that a team commits.
+    #[command(long_about = lock::ABOUT, after_long_help = help::sections(lock::EXAMPLES, false))]
+    Lock(lock::LockArgs),
     /// Print the completion script of a shell.
     #[command(after_long_help = help::sections(completions::EXAMPLES, false))]
     Completions(completions::CompletionsArgs),
@@ -65,7 +71,7 @@ pub struct Globals {
     #[arg(long, global = true, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub profile: Option<String>,
 
-    /// Region; list takes several [default: the function's ARN, AWS_REGION, or the profile's]
+    /// Region; list, check and lock take several [default: the function's ARN, AWS_REGION, or the profile's]
     #[arg(long, global = true, value_name = "REGION", value_parser = region)]
     pub region: Vec<String>,
 
@@ -232,7 +238,7 @@ pub enum DuplicatesArg {
 impl Command {
     /// Whether `--region` may be given several times.
     pub fn takes_regions(&self) -> bool {
-        matches!(self, Self::List(_))
+        matches!(self, Self::List(_) | Self::Check(_) | Self::Lock(_))
     }
 }
 

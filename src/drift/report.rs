@@ -300,6 +300,9 @@ pub struct LayerResult {
     pub deployed_sha256: Option<String>,
     /// Why, where it is not in sync.
     pub reason: Option<String>,
+    /// The kind of failure behind `unknown`, as in the errors' JSON.
+    #[serde(serialize_with = "kind_name")]
+    pub cause: Option<ErrorKind>,
     /// Which files differ, where contents were compared.
     pub changes: Vec<Change>,
 }

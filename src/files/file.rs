@@ -50,6 +50,12 @@ pub fn open_read(path: &Path) -> Result<File, FilesError> {
     }
 }
 
+/// A file without a name in the directory for temporary files (`TMPDIR`), for reading and writing. It is gone when it is
+/// closed.
+pub fn scratch_file() -> Result<File, FilesError> {
+    tempfile::tempfile().map_err(|e| FilesError::io("create a file in", std::env::temp_dir(), e))
+}
+
 /// Reads a whole regular file of at most `limit` bytes.
 pub fn read_small(path: &Path, limit: u64) -> Result<Vec<u8>, FilesError> {
     let failed = |e: io::Error| FilesError::io("read", path, e);
@@ -76,6 +82,17 @@ pub fn names(directory: &Path) -> Vec<String> {
         .collect();
     names.sort_unstable();
     names
+}
+
+/// Adds to the end of a file, which is made where it is missing.
+pub fn append(path: &Path, bytes: &[u8]) -> Result<(), FilesError> {
+    let failed = |e: io::Error| FilesError::io("write", path, e);
+    let mut file = File::options()
+        .append(true)
+        .create(true)
+        .open(path)
+        .map_err(failed)?;
+    file.write_all(bytes).map_err(failed)
 }
 
 /// Writes a file such that under its name there is either what was there before, or all of `bytes`. Durable
