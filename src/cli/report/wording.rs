@@ -137,7 +137,10 @@ pub(super) fn counts(report: &Report) -> String {
 
 /// The file to point at: the one that declares the function, else the one that declares most of the others, since
 /// that is where it should be. With its line, for the former.
-pub(super) fn place<'a>(report: &'a Report, result: &'a FunctionResult) -> Option<(&'a str, Option<u32>)> {
+pub(super) fn place<'a>(
+    report: &'a Report,
+    result: &'a FunctionResult,
+) -> Option<(&'a str, Option<u32>)> {
     if let Some(expected) = &result.expected
         && let Some(file) = &expected.file
     {
