@@ -8,7 +8,17 @@ use crate::drift::Report;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files;
 
+mod github;
+mod gitlab;
+mod junit;
+mod markdown;
+mod sarif;
 pub(super) mod text;
+mod wording;
+
+#[cfg(test)]
+#[path = "report/tests.rs"]
+mod forms;
 
 /// A form of the report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,11 +27,29 @@ pub(super) enum ReportFormat {
     Text,
     /// As `--output json`.
     Json,
+    /// SARIF 2.1.0.
+    Sarif,
+    /// `JUnit` XML.
+    Junit,
+    /// Annotations of GitHub Actions.
+    Github,
+    /// Markdown, for `$GITHUB_STEP_SUMMARY` and comments.
+    Markdown,
+    /// GitLab's code quality report.
+    Gitlab,
 }
 
 impl ReportFormat {
     /// Every form, by the name it has on the command line.
-    const ALL: [(&'static str, Self); 2] = [("text", Self::Text), ("json", Self::Json)];
+    const ALL: [(&'static str, Self); 7] = [
+        ("text", Self::Text),
+        ("json", Self::Json),
+        ("sarif", Self::Sarif),
+        ("junit", Self::Junit),
+        ("github", Self::Github),
+        ("markdown", Self::Markdown),
+        ("gitlab", Self::Gitlab),
+    ];
 
     /// The names, for messages.
     fn names() -> String {
@@ -36,12 +64,18 @@ impl ReportFormat {
                 .to_string()
                 .into_bytes()),
             Self::Json => json(report),
+            Self::Sarif => sarif::render(report),
+            Self::Junit => junit::render(report),
+            Self::Github => github::render(report),
+            Self::Markdown => markdown::render(report),
+            Self::Gitlab => gitlab::render(report),
         }
     }
 }
 
-fn json(report: &Report) -> Result<Vec<u8>> {
-    let text = serde_json::to_string_pretty(report).map_err(|e| {
+/// JSON with nothing in it that acts on a terminal.
+fn json(value: &impl serde::Serialize) -> Result<Vec<u8>> {
+    let text = serde_json::to_string_pretty(value).map_err(|e| {
         Error::new(ErrorKind::Bug, "the report cannot be written as JSON").because(e)
     })?;
     Ok(format!("{}\n", escape::json(&text)).into_bytes())
