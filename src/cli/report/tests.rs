@@ -392,7 +392,7 @@ fn junit_keeps_its_structure() {
 
 #[test]
 fn github_has_one_annotation_a_function() {
-    let text = rendered(github::render, &report());
+    let text = rendered(|r| Ok(github::render(r)), &report());
     let lines: Vec<_> = text.lines().collect();
     let commands: Vec<_> = lines.iter().filter(|l| l.starts_with("::")).collect();
     assert_eq!(
@@ -436,7 +436,7 @@ fn github_has_one_annotation_a_function() {
 
 #[test]
 fn markdown_has_a_table_and_no_html_of_others() {
-    let text = rendered(markdown::render, &report());
+    let text = rendered(|r| Ok(markdown::render(r)), &report());
     assert!(
         text.starts_with("## larder check: drift\n\n9 checked: "),
         "{text}"
@@ -457,14 +457,20 @@ fn markdown_has_a_table_and_no_html_of_others() {
     }
     assert!(!text.contains("](http"), "{text}");
     let unknown = FunctionResult::new("f", "$LATEST", Status::Unknown);
-    let text = rendered(markdown::render, &Report::new(vec![unknown], vec![]));
+    let text = rendered(
+        |r| Ok(markdown::render(r)),
+        &Report::new(vec![unknown], vec![]),
+    );
     assert!(
         text.starts_with("## larder check: could not tell\n"),
         "{text}"
     );
     let many =
         (0..40_000).map(|i| FunctionResult::new(arn(&format!("f{i}")), "$LATEST", Status::Missing));
-    let text = rendered(markdown::render, &Report::new(many.collect(), vec![]));
+    let text = rendered(
+        |r| Ok(markdown::render(r)),
+        &Report::new(many.collect(), vec![]),
+    );
     assert!(
         text.len() < 1 << 20 && text.contains("more, which would not fit here"),
         "{}",
