@@ -9,11 +9,13 @@ mod presign;
 mod proxy;
 mod regions;
 pub(crate) mod service;
+mod stack;
 mod tagged;
 mod xml;
 
 pub use caller::Caller;
 pub(crate) use service::{Body, Service, ServiceCall};
+pub use stack::StackResource;
 pub(crate) use xml::Element;
 
 use std::path::PathBuf;

@@ -166,6 +166,17 @@ impl Error {
         self.inner.hint.as_deref()
     }
 
+    /// What failed and why in one sentence: the error, then its causes, with colons between.
+    pub fn sentence(&self) -> String {
+        self.causes()
+            .iter()
+            .fold(self.to_string(), |mut out, cause| {
+                out.push_str(": ");
+                out.push_str(cause);
+                out
+            })
+    }
+
     /// The texts of all causes, outermost first.
     pub fn causes(&self) -> Vec<String> {
         let mut out = Vec::new();

@@ -1,10 +1,15 @@
 //! The work of each command, as functions that return values and report events.
 
 pub mod custody;
+pub mod check;
+mod deployed;
 pub mod fetch;
 pub mod list;
+pub mod lock;
+mod obtain;
 pub mod select;
 pub mod snapshot;
+pub mod stacks;
 pub mod unpack;
 pub mod verify;
 
@@ -56,6 +61,16 @@ fn warn_of_leftover(published: &Published, reporter: &dyn Reporter) {
             message: &format!("what was replaced could not be removed: {leftover}"),
             hint: Some("the next run for the same destination tries again"),
         });
+    }
+}
+
+/// Runs blocking work on a thread for such.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(e) => Err(Error::new(ErrorKind::Bug, "a blocking task failed").because(e)),
     }
 }
 

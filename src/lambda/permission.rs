@@ -182,6 +182,13 @@ pub const PERMISSIONS: &[Permission] = &[
         commands: "snapshot",
     },
     Permission {
+        operation: Some("ListStackResources"),
+        action: "cloudformation:ListStackResources",
+        resource: "the stack",
+        when: "with `--cdk` or `--stack`, for functions that have no name in the template",
+        commands: "check",
+    },
+    Permission {
         operation: Some("AssumeRole"),
         action: "sts:AssumeRole",
         resource: "the role",

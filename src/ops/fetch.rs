@@ -34,6 +34,7 @@ use crate::transfer::Stats;
 use crate::unpack::Limits;
 
 use super::blocking;
+
 use layers::Layers;
 use prior::Prior;
 

@@ -10,9 +10,11 @@
 
 mod api;
 mod bad_input;
+mod check;
 mod contract;
 mod crash;
 mod custody;
+mod expectations;
 mod face;
 mod faults;
 mod fetch;
@@ -22,6 +24,7 @@ mod interrupt;
 mod layers;
 mod leak;
 mod list;
+mod lock;
 mod moto;
 mod options;
 mod parallel;
@@ -29,5 +32,6 @@ mod proof;
 mod registry;
 mod signature;
 mod snapshot;
+mod reports;
 mod storage;
 mod tsa;
