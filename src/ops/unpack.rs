@@ -78,7 +78,8 @@ pub fn unpack(
         force: options.force,
         sync: false,
     };
-    let plan = unpack::plan(&verified, &options.limits).map_err(|e| refused(e, &subject))?;
+    let plan = unpack::plan_or_stop(&verified, &options.limits, &|| cancel.is_cancelled())
+        .map_err(|e| refused(e, &subject))?;
     let staging = Staging::create(&dest, publish)?;
     let run = unpack::Options {
         hash_contents: false,

@@ -189,7 +189,7 @@ impl Job<'_> {
                 cancel: &cancel,
                 reporter: &*reporter,
             };
-            let unpacked = unpack::plan(&package, &limits)
+            let unpacked = unpack::plan_or_stop(&package, &limits, &|| cancel.is_cancelled())
                 .and_then(|plan| unpack::run(&package, &plan, code.as_fd(), &options))
                 .map_err(|e| not_unpacked(e).about(subject))?;
             let hashes = unpacked
