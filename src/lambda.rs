@@ -23,7 +23,7 @@ pub use describe::{Described, NoCode};
 pub(crate) use failure::{Call, CallFailure, credentials_error};
 pub use layer::DescribedLayer;
 pub use list::{Alias, Listed, ListedLayer, Pages, Scope};
-pub use pacing::{Budget, Pacer, Pacers};
+pub use pacing::{Budget, Pacer, Pacers, Turn};
 pub use side::{SideAnswer, SideRead};
 
 use std::sync::Arc;

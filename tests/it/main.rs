@@ -22,6 +22,7 @@ mod leak;
 mod list;
 mod moto;
 mod options;
+mod pacing;
 mod parallel;
 mod proof;
 mod storage;
