@@ -139,6 +139,13 @@ impl Error {
         self
     }
 
+    /// Says what to do in the place of a hint already set: for who knows what a file or a host is for.
+    #[must_use]
+    pub(crate) fn hint_instead(mut self, hint: impl Into<String>) -> Self {
+        self.inner.hint = Some(hint.into());
+        self
+    }
+
     /// Adds the cause.
     #[must_use]
     pub fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {

@@ -231,8 +231,11 @@ impl Session {
     }
 }
 
+/// Names and values.
+type Headers = Vec<(String, String)>;
+
 /// The body and the headers that belong to it.
-fn encoded(call: &ServiceCall<'_>) -> Result<(Vec<u8>, Vec<(String, String)>)> {
+fn encoded(call: &ServiceCall<'_>) -> Result<(Vec<u8>, Headers)> {
     let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     match &call.body {
         Body::Json { target, input } => {
@@ -278,7 +281,7 @@ fn signed(
     headers: &[(String, String)],
     body: &[u8],
     credentials: aws_credential_types::Credentials,
-) -> Result<Vec<(String, String)>, BoxError> {
+) -> Result<Headers, BoxError> {
     let identity = credentials.into();
     let params = v4::SigningParams::builder()
         .identity(&identity)
@@ -306,9 +309,8 @@ fn signed(
 fn not_answered(error: &HttpError) -> CallFailure {
     let kind = match error {
         HttpError::Timeout { .. } => ErrorKind::Timeout,
-        HttpError::Redirect { .. } => ErrorKind::Service,
         HttpError::Connect { .. } | HttpError::Broken { .. } => ErrorKind::Network,
-        HttpError::TooLong { .. } => ErrorKind::Service,
+        HttpError::Redirect { .. } | HttpError::TooLong { .. } => ErrorKind::Service,
     };
     let retry = match error {
         HttpError::Redirect { .. } | HttpError::TooLong { .. } => Failure::Permanent,

@@ -241,11 +241,10 @@ fn row(listed: &Listed) -> [String; COLUMNS.len()] {
         "" => "-".to_owned(),
         text => escape::line(text).into_owned(),
     };
-    let replica = listed.master_arn().is_some();
-    let name = match replica {
-        true => format!("{} (replica)", text(listed.name())),
-        false => text(listed.name()),
-    };
+    let mut name = text(listed.name());
+    if listed.master_arn().is_some() {
+        name.push_str(" (replica)");
+    }
     // 2026-01-31T09:00:00.000+0000: to the minute is enough for a person.
     let modified = listed.last_modified().unwrap_or_default();
     let modified = modified.get(..16).unwrap_or(modified).replace('T', " ");

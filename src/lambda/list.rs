@@ -60,7 +60,7 @@ pub struct Pages {
     of: Of,
     marker: Option<String>,
     /// How many were brought.
-    pages: usize,
+    brought: usize,
     ended: bool,
 }
 
@@ -90,7 +90,7 @@ impl Lambda {
             lambda: self.clone(),
             of,
             marker: None,
-            pages: 0,
+            brought: 0,
             ended: false,
         }
     }
@@ -185,7 +185,7 @@ impl Pages {
             Of::Functions(_) => ("ListFunctions", "Functions", self.lambda.region.clone()),
             Of::Versions(function) => ("ListVersionsByFunction", "Versions", function.clone()),
         };
-        if self.pages == MAX_PAGES {
+        if self.brought == MAX_PAGES {
             return Err(endless(operation, &subject));
         }
         let called = self.ask(operation, &subject).await?;
@@ -194,7 +194,7 @@ impl Pages {
         if next.is_some() && next == self.marker {
             return Err(endless(operation, &subject));
         }
-        self.pages += 1;
+        self.brought += 1;
         self.ended = next.is_none();
         self.marker = next;
         let listed: Vec<Listed> = items.into_iter().map(|answer| Listed { answer }).collect();

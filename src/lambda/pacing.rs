@@ -34,7 +34,10 @@ pub enum Budget {
 
 /// The pacers of a process: one an account and region, so that all who call there share its budget.
 #[derive(Clone, Default)]
-pub struct Pacers(Arc<Mutex<HashMap<(String, String), Arc<Pacer>>>>);
+pub struct Pacers(Arc<Mutex<ByPlace>>);
+
+/// By account and region.
+type ByPlace = HashMap<(String, String), Arc<Pacer>>;
 
 impl Pacers {
     /// The pacer of `account`, a word that stands for one, in `region`. The first who asks sets its rate.

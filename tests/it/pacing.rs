@@ -195,7 +195,7 @@ async fn throttled_once(retry_after: Option<u64>) -> (Vec<Instant>, Instant) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_429_halves_the_rate_of_all_who_wait() {
-    let (times, throttled) = throttled_once(None).await;
+    let (times, throttled) = Box::pin(throttled_once(None)).await;
     assert_eq!(times.len(), 17);
     assert_paced(&times[..4], 10.0, "before");
     let after: Vec<_> = times.into_iter().filter(|t| *t > throttled).collect();
@@ -211,7 +211,7 @@ async fn a_429_halves_the_rate_of_all_who_wait() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_calls_before_retry_after_has_passed() {
-    let (times, throttled) = throttled_once(Some(2)).await;
+    let (times, throttled) = Box::pin(throttled_once(Some(2))).await;
     assert_eq!(times.len(), 17);
     let after: Vec<_> = times.into_iter().filter(|t| *t > throttled).collect();
     assert_eq!(after.len(), 13, "others had not been asked yet");

@@ -1,5 +1,7 @@
 //! Large packages over several connections: whichever way the bytes come, they are the package, and each comes once.
 
+#![allow(clippy::too_many_lines, reason = "a table is as long as what it lists")]
+
 use std::ops::Range;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};

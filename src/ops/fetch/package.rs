@@ -148,7 +148,7 @@ impl Job<'_> {
                     Ok(Ok(Received::hashed(to, size, hasher.finish())))
                 }
                 Err(e) if e.kind() == std::io::ErrorKind::Interrupted => Err(Error::interrupted()),
-                Err(e) => Ok(Err(FilesError::io("read", &path, e))),
+                Err(e) => Ok(Err(FilesError::unread("read", &path, e))),
             }
         })
         .await

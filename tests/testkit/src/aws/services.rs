@@ -114,13 +114,13 @@ fn describe_regions(shared: &Shared, call: &Call) -> Answer {
             ),
         );
     }
-    let items: String = world
-        .regions
-        .iter()
-        .map(|name| {
-            format!("<item><regionName>{name}</regionName><regionEndpoint>ec2.{name}.amazonaws.com</regionEndpoint><optInStatus>opt-in-not-required</optInStatus></item>")
-        })
-        .collect();
+    let item = |name: &String| {
+        format!(
+            "<item><regionName>{name}</regionName><regionEndpoint>ec2.{name}.amazonaws.com</regionEndpoint><optInStatus>opt-in-not-required</optInStatus></item>"
+        )
+    };
+    let items: Vec<String> = world.regions.iter().map(item).collect();
+    let items = items.concat();
     Answer::new(
         200,
         "text/xml",
