@@ -8,7 +8,7 @@ mod credentials;
 mod presign;
 mod proxy;
 mod regions;
-mod service;
+pub(crate) mod service;
 mod tagged;
 mod xml;
 
@@ -275,6 +275,14 @@ impl Session {
     /// `AWS_ENDPOINT_URL_S3` or `AWS_ENDPOINT_URL`, or their twins in the profile.
     pub(crate) fn s3_endpoint(&self) -> Option<&Url> {
         self.s3_endpoint.as_ref()
+    }
+
+    /// Whether environment or profile set an endpoint for `service`, or for all.
+    ///
+    /// # Errors
+    /// What they set is no URL.
+    pub(crate) fn has_endpoint(&self, service: service::Service) -> Result<bool> {
+        Ok(service_endpoint(&self.config, service.id)?.is_some())
     }
 
     /// The client that fetches packages.

@@ -28,6 +28,29 @@ pub enum Event<'a> {
         /// Bytes received so far, counted from the start of the package.
         bytes: u64,
     },
+    /// The pull of a container image begins; [`Downloaded`](Self::Downloaded) then counts all its blobs together.
+    PullStarted {
+        /// The image, by digest.
+        subject: &'a str,
+        /// How many blobs are fetched.
+        blobs: u64,
+        /// Their size in bytes, as the manifest states it.
+        size: u64,
+    },
+    /// The transfer of one blob of an image begins. Several may be under way.
+    BlobStarted {
+        /// Which.
+        digest: Sha256Digest,
+        /// In bytes.
+        size: u64,
+    },
+    /// A blob of an image is there, and is what the manifest states.
+    BlobDone {
+        /// Which.
+        digest: Sha256Digest,
+        /// In bytes.
+        size: u64,
+    },
     /// A request is made again.
     Retrying {
         /// What is tried again, in words: `GetFunction`, `the download`.

@@ -39,6 +39,13 @@ pub fn is_record(dest: &Path) -> bool {
     fs::symlink_metadata(dest.join(RECORD)).is_ok_and(|m| m.is_file())
 }
 
+/// How many bytes may still be written below `path`; None where the file system does not say.
+pub fn free_space(path: &Path) -> Option<u64> {
+    let fs = rustix::fs::statvfs(path).ok()?;
+    // Some network file systems report a size of 0, which says nothing.
+    (fs.f_blocks > 0).then(|| fs.f_bavail.saturating_mul(fs.f_frsize))
+}
+
 /// A failure at a file that has no name any more, such as a spool.
 pub(crate) fn io_error(message: &str, source: std::io::Error) -> crate::error::Error {
     use crate::error::{Error, ErrorKind};

@@ -1,7 +1,8 @@
 //! The one user of `reqwest`: requests whose errors never show a URL's query.
 //!
 //! Redirects are followed here and not by the client, so that each hop is judged: at most five, never from
-//! https to http, never to another scheme, and no `Referer` that would hand the signed URL on.
+//! https to http, never to another scheme, and no `Referer` that would hand the signed URL on. `Authorization` goes to the
+//! origin that it is meant for, and to no other.
 
 use std::error::Error as StdError;
 use std::path::PathBuf;
@@ -41,6 +42,34 @@ pub struct HttpClient {
     client: Client,
 }
 
+/// The value of an `Authorization` header: a credential, which shows itself nowhere.
+#[derive(Clone)]
+pub struct Authorization(HeaderValue);
+
+impl Authorization {
+    /// `Basic` with what was encoded already (RFC 7617); None when it holds what no header can.
+    pub fn basic(encoded: &str) -> Option<Self> {
+        Self::of("Basic", encoded)
+    }
+
+    /// `Bearer` (RFC 6750).
+    pub fn bearer(token: &str) -> Option<Self> {
+        Self::of("Bearer", token)
+    }
+
+    fn of(scheme: &str, credential: &str) -> Option<Self> {
+        let mut value = HeaderValue::from_str(&format!("{scheme} {credential}")).ok()?;
+        value.set_sensitive(true);
+        Some(Self(value))
+    }
+}
+
+impl std::fmt::Debug for Authorization {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Authorization(…)")
+    }
+}
+
 /// A GET request.
 #[derive(Debug, Clone, Copy)]
 pub struct Get<'a> {
@@ -52,6 +81,24 @@ pub struct Get<'a> {
     pub until: Option<u64>,
     /// `If-Match`, with the quotes.
     pub if_match: Option<&'a str>,
+    /// `Accept`; None is anything.
+    pub accept: Option<&'static str>,
+    /// `Authorization`. It is left out as soon as a redirect leads to another scheme, host or port.
+    pub authorization: Option<&'a Authorization>,
+}
+
+impl<'a> Get<'a> {
+    /// A GET of the whole, with no header of its own.
+    pub fn of(url: &'a Url) -> Self {
+        Self {
+            url,
+            from: 0,
+            until: None,
+            if_match: None,
+            accept: None,
+            authorization: None,
+        }
+    }
 }
 
 /// An answer whose body is still to come.
@@ -163,6 +210,7 @@ impl HttpClient {
     pub async fn get(&self, get: Get<'_>) -> Result<Response, HttpError> {
         let mut url = get.url.clone();
         let mut hops = Vec::new();
+        let mut authorization = get.authorization;
         for _ in 0..=MAX_REDIRECTS {
             let mut request = self.client.get(url.clone()).header(
                 header::ACCEPT_ENCODING,
@@ -175,6 +223,17 @@ impl HttpClient {
             }
             if let Some(etag) = get.if_match {
                 request = request.header(header::IF_MATCH, etag);
+            }
+            if let Some(accept) = get.accept {
+                request = request.header(header::ACCEPT, HeaderValue::from_static(accept));
+            }
+            // Once the way has left the origin it stays out, wherever the way leads then. A signed URL is a credential of
+            // its own, and S3 refuses two.
+            authorization = authorization.filter(|_| {
+                url.origin() == get.url.origin() && (hops.is_empty() || !is_signed(&url))
+            });
+            if let Some(Authorization(value)) = authorization {
+                request = request.header(header::AUTHORIZATION, value.clone());
             }
             let response = request.send().await.map_err(|e| classify(&e, &url))?;
             hops.push(url);
@@ -219,6 +278,12 @@ impl HttpClient {
             hops: vec![url.clone()],
         })
     }
+}
+
+/// Whether the query of a URL signs it (AWS Signature Version 4, or 2).
+fn is_signed(url: &Url) -> bool {
+    url.query_pairs()
+        .any(|(name, _)| matches!(&*name, "X-Amz-Signature" | "Signature"))
 }
 
 fn is_redirect(status: u16) -> bool {
@@ -310,6 +375,11 @@ impl Response {
         redacted_hop(self.url(), &self.hops)
     }
 
+    /// Whether the host that was asked answered itself, and no other that it redirected to.
+    pub fn is_of_origin(&self) -> bool {
+        self.url().origin() == self.hops[0].origin()
+    }
+
     fn url(&self) -> &Url {
         &self.hops[self.hops.len() - 1]
     }
@@ -323,6 +393,17 @@ impl Response {
             .chunk()
             .await
             .map_err(|e| classify(&e, &self.hops[self.hops.len() - 1]))
+    }
+
+    /// All values of a header, as text; those that are none are left out.
+    pub fn headers(&self, name: &str) -> Vec<&str> {
+        let values = HeaderName::from_bytes(name.as_bytes())
+            .map(|name| self.inner.headers().get_all(name).into_iter());
+        values
+            .into_iter()
+            .flatten()
+            .filter_map(|value| value.to_str().ok())
+            .collect()
     }
 
     /// The whole body.
@@ -376,6 +457,18 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(header::LOCATION, to.parse().unwrap());
         next_hop(&[Url::parse(from).unwrap()], &headers)
+    }
+
+    #[test]
+    fn an_authorization_shows_nothing() {
+        let bearer = Authorization::bearer("s3cret").unwrap();
+        let url = Url::parse("http://a/").unwrap();
+        let get = Get {
+            authorization: Some(&bearer),
+            ..Get::of(&url)
+        };
+        assert!(!format!("{get:?} {:?}", bearer.0).contains("s3cret"));
+        assert!(Authorization::basic("a\nb").is_none());
     }
 
     #[test]

@@ -60,6 +60,7 @@
 //! | what happens when a download breaks | [`transfer`] |
 //! | which archives are refused, and how files are written | [`unpack`] |
 //! | how a destination is made, replaced, repaired | [`files`] |
+//! | how an image is pulled, and its layout read again | [`image`] |
 //! | `larder.json` | [`record`] |
 //! | the order of it all | [`ops`] |
 //! | options, output, exit codes | `cli` |
@@ -76,6 +77,7 @@ pub mod events;
 pub mod files;
 pub mod function;
 pub mod http;
+pub mod image;
 pub mod lambda;
 pub mod ops;
 pub mod package;

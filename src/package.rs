@@ -82,6 +82,8 @@ impl ImageRef {
 pub enum Claimant {
     /// Lambda, in `CodeSha256` and `CodeSize`.
     Lambda,
+    /// The manifest of an image, of one of the image's blobs.
+    Manifest,
     /// The user, on the command line.
     User,
     /// Nobody: a local file is taken as it is, and its digest recorded.
@@ -101,6 +103,15 @@ impl Claim {
     pub fn lambda(sha256: Sha256Digest, size: u64) -> Self {
         Self {
             by: Claimant::Lambda,
+            sha256: Some(sha256),
+            size: Some(size),
+        }
+    }
+
+    /// What an image's manifest states of a blob: `digest`, and `size` in bytes.
+    pub fn manifest(sha256: Sha256Digest, size: u64) -> Self {
+        Self {
+            by: Claimant::Manifest,
             sha256: Some(sha256),
             size: Some(size),
         }
@@ -252,18 +263,24 @@ impl Mismatch {
     }
 
     fn sentence(&self) -> String {
-        let who = match self.claim.by {
-            Claimant::Lambda => "Lambda states",
-            Claimant::User => "you expect",
-            Claimant::Nobody => "expected is",
+        let (what, who) = match self.claim.by {
+            Claimant::Lambda => ("package", "Lambda states"),
+            Claimant::Manifest => ("blob", "the image's manifest states"),
+            Claimant::User => ("package", "you expect"),
+            Claimant::Nobody => ("package", "expected is"),
         };
         match (self.claim.size, self.claim.sha256) {
             (Some(size), _) if size != self.received.size => format!(
-                "the package has {} bytes where {who} {size}",
+                "the {what} has {} bytes where {who} {size}",
                 self.received.size
             ),
+            // Digests of images are written in hex everywhere.
+            (_, Some(sha256)) if self.claim.by == Claimant::Manifest => format!(
+                "the {what}'s SHA-256 is {} where {who} {sha256}",
+                self.received.sha256
+            ),
             (_, Some(sha256)) => format!(
-                "the package's SHA-256 is {} where {who} {}",
+                "the {what}'s SHA-256 is {} where {who} {}",
                 self.received.sha256.base64(),
                 sha256.base64()
             ),

@@ -18,6 +18,8 @@ pub const FUNCTION_JSON: &str = "function.json";
 pub const PACKAGE_ZIP: &str = "package.zip";
 /// The unpacked package.
 pub const CODE: &str = "code";
+/// The pulled image.
+pub const IMAGE: &str = "image";
 
 /// How a function or layer ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -167,8 +169,45 @@ pub struct ImageRecord {
     pub digest: Option<String>,
     /// `CodeSha256` as Lambda states it: for an image, the digest's hex.
     pub code_sha256: Option<String>,
-    /// Where the pulled image lies, relative to the record; null when it was not pulled.
+    /// Where the pulled image lies, an OCI image layout, relative to the record; null when it was not pulled.
     pub path: Option<String>,
+    /// What was pulled by its manifests: the one that the digest names first, then, below an index, the image's own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub manifests: Vec<ManifestRecord>,
+    /// Configuration and layers in the layout, each digest once; absent when it was not pulled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blobs: Option<u64>,
+    /// The bytes of all manifests, configurations and layers in the layout; absent when it was not pulled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// Layers that are not in the layout, because their owner alone gives them out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub foreign_layers: Vec<ForeignLayerRecord>,
+}
+
+/// A manifest or index of a pulled image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManifestRecord {
+    /// `sha256:<hex>`.
+    pub digest: String,
+    /// Its media type.
+    pub media_type: String,
+    /// In bytes.
+    pub size: u64,
+    /// `linux/amd64`, where an index says; absent elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<String>,
+}
+
+/// A layer that the registry does not hold ("Non-Distributable Layers" in the OCI Image Specification).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForeignLayerRecord {
+    /// `sha256:<hex>`.
+    pub digest: String,
+    /// In bytes, as the manifest states it.
+    pub size: u64,
+    /// Where its owner gives it out, as the manifest states it.
+    pub urls: Vec<String>,
 }
 
 /// A layer version of the function.

@@ -5,7 +5,7 @@
 //! on. What to try again, and when, is decided by [`retry`], which does no I/O.
 //!
 //! ```text
-//! Target { url, claim } -> pull(range, If-Match) -> judge the answer -> spool + hash -> verify -> Verified
+//! Source { where, claim } -> pull(range, If-Match) -> judge the answer -> spool + hash -> verify -> Verified
 //!        ^                                                  |                             |
 //!        +---- Renew: ask again; same package? -------------+---- ended, gone, other -----+
 //! ```
@@ -19,8 +19,11 @@ mod answer;
 mod parts;
 mod pull;
 mod recover;
+mod source;
 mod spool;
 mod throughput;
+
+pub use source::{OpenError, Part, Signer, Source, Target, Words};
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -32,8 +35,7 @@ use futures_util::future::join_all;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, Reporter};
 use crate::http::HttpClient;
-use crate::package::{Claim, Verified};
-use crate::presigned::PresignedUrl;
+use crate::package::Verified;
 
 use pull::{Progress, Pull};
 use retry::RetryPolicy;
@@ -54,49 +56,10 @@ const FAST: f64 = 120e6;
 /// The most connections for one package.
 const CONNECTIONS: usize = 4;
 
-/// One package to fetch: where it is, and what Lambda stated about it in the same answer.
-#[derive(Debug, Clone)]
-pub struct Target {
-    /// Where.
-    pub url: PresignedUrl,
-    /// What the bytes must be. Digest and size are both there.
-    pub claim: Claim,
-    /// Whose permission the URL carries.
-    pub signer: Signer,
-}
-
-/// Who signed a URL, and so whose permissions decide.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Signer {
-    /// Lambda: no permission of the caller's takes part.
-    Lambda,
-    /// The caller, for an object in a bucket of one's own.
-    Caller,
-}
-
-impl Target {
-    /// Whether both are the same bytes. They may lie in another object: a deployment of the same zip makes one.
-    fn same_package(&self, other: &Self) -> bool {
-        self.claim == other.claim
-    }
-
-    fn size(&self) -> u64 {
-        self.claim.size().unwrap_or_default()
-    }
-
-    /// Whether both are the same version of one object, as far as the URLs tell.
-    fn same_object(&self, other: &Self) -> bool {
-        match (self.url.version_id(), other.url.version_id()) {
-            (Some(a), Some(b)) => a == b,
-            _ => true,
-        }
-    }
-}
-
-/// Asks again where the package is. Each call costs one control-plane call.
-pub trait Renew {
-    /// A fresh URL, and what is stated about the package now.
-    fn renew(&mut self) -> impl Future<Output = Result<Target>> + Send;
+/// Asks again where the package is. Of a package of Lambda's, each call costs one control-plane call.
+pub trait Renew<S = Target> {
+    /// A fresh source, and what is stated about the package now.
+    fn renew(&mut self) -> impl Future<Output = Result<S>> + Send;
 }
 
 /// What all transfers of a run share.
@@ -133,14 +96,15 @@ pub struct Stats {
 ///
 /// # Errors
 /// The bytes are not what was stated, also on a second, clean download; or they could not be had.
-pub async fn download(
+pub async fn download<S: Source>(
     context: Context<'_>,
     subject: &str,
-    target: Target,
-    renew: &mut impl Renew,
+    target: S,
+    renew: &mut impl Renew<S>,
     spool: File,
 ) -> Result<(Verified, Stats)> {
-    let size = target.size();
+    let size = size_of(&target);
+    let connections = target.connections().clamp(1, CONNECTIONS);
     context
         .reporter
         .report(&Event::DownloadStarted { subject, size });
@@ -152,7 +116,7 @@ pub async fn download(
         furthest: 0,
         attempt: 1,
         gone: false,
-        connections: CONNECTIONS,
+        connections,
         attempts: 1,
         refuted: None,
         deadline: tokio::time::Instant::now() + PACKAGE_BUDGET,
@@ -167,7 +131,7 @@ pub async fn download(
             context.reporter.report(&Event::Verifying {
                 size: received.size(),
             });
-            match received.verify(&transfer.target.claim) {
+            match received.verify(transfer.target.claim()) {
                 Ok(verified) => {
                     let sha256 = verified.sha256();
                     context.reporter.report(&Event::Verified { sha256 });
@@ -196,10 +160,10 @@ pub async fn download(
 }
 
 /// A transfer under way.
-struct Transfer<'a> {
+struct Transfer<'a, S> {
     context: Context<'a>,
     subject: &'a str,
-    target: Target,
+    target: S,
     /// What has come, and how.
     progress: Progress,
     /// The largest count of bytes ever reached for this package. What was fetched once and dropped is no progress
@@ -250,12 +214,12 @@ pub(crate) enum Broken {
     Final(Error),
 }
 
-impl Transfer<'_> {
+impl<S: Source> Transfer<'_, S> {
     fn missing(&self) -> Vec<std::ops::Range<u64>> {
-        self.progress.missing(self.target.size())
+        self.progress.missing(size_of(&self.target))
     }
 
-    fn pull<'b>(&'b self, spool: &'b Spool) -> Pull<'b> {
+    fn pull<'b>(&'b self, spool: &'b Spool) -> Pull<'b, S> {
         Pull {
             context: self.context,
             target: &self.target,
@@ -266,7 +230,7 @@ impl Transfer<'_> {
 
     /// One step towards the whole: the first part, or the next gap, or all gaps over several connections.
     async fn round(&self, spool: &Spool) -> Result<(), Broken> {
-        let (size, missing) = (self.target.size(), self.missing());
+        let (size, missing) = (size_of(&self.target), self.missing());
         let pull = self.pull(spool);
         if self.connections == 1 || size < LARGE {
             return pull
@@ -284,7 +248,7 @@ impl Transfer<'_> {
     /// All that is missing, over several connections. When one breaks, the others end their part and no new one begins.
     async fn parallel(
         &self,
-        pull: &Pull<'_>,
+        pull: &Pull<'_, S>,
         missing: &[std::ops::Range<u64>],
     ) -> Result<(), Broken> {
         let parts: VecDeque<_> = parts::split(missing, PART).into();
@@ -341,6 +305,10 @@ impl Transfer<'_> {
         )
         .about(self.subject)
     }
+}
+
+fn size_of(source: &impl Source) -> u64 {
+    source.claim().size().unwrap_or_default()
 }
 
 /// Nothing panics while such a lock is held, and what it guards is sound at each moment anyway.

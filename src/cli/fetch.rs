@@ -16,6 +16,7 @@ use crate::aws::Session;
 use crate::digest::Sha256Digest;
 use crate::error::{Error, Result};
 use crate::function::FunctionRef;
+use crate::image::Platform;
 use crate::ops::fetch::{self, FetchOptions, Fetched};
 use crate::record::{Record, Status};
 
@@ -24,7 +25,8 @@ Fetch one function: verify its package, unpack it, and record it.
 
 Asks Lambda for the function (GetFunction), downloads its package, and refuses it unless length and SHA-256 are those \
 that Lambda states. DEST is then made whole in one step: the package as served, the unpacked code, GetFunction's \
-answer, and the record larder.json. Of a container image, the URIs and the digest are recorded. It needs lambda:GetFunction, and lambda:ListTags for the tags.
+answer, and the record larder.json. Of a container image, the URIs and the digest are recorded, and with --pull-image \
+the image is kept too. It needs lambda:GetFunction, and lambda:ListTags for the tags.
 
 function.json in DEST holds the function's environment variables; see --redact-env.";
 
@@ -41,6 +43,10 @@ pub(super) const EXAMPLES: &[Example] = &[
     (
         "Bring an earlier fetch up to date; nothing is downloaded when it is",
         "larder fetch --update my-function",
+    ),
+    (
+        "Fetch an image function with its image",
+        "larder fetch --pull-image my-image-function",
     ),
     (
         "Fetch just this package, or fail",
@@ -78,6 +84,18 @@ pub struct FetchArgs {
     /// Take a layer that cannot be had as a warning only
     #[arg(long, requires = "layers")]
     pub allow_missing_layers: bool,
+
+    /// Pull the container image too, by digest, to DEST/image
+    ///
+    /// An OCI image layout, as served: `skopeo inspect oci:DEST/image` and `skopeo copy oci:DEST/image …` read it. It needs
+    /// ecr:GetAuthorizationToken, ecr:BatchGetImage and ecr:GetDownloadUrlForLayer. With --update, an image that was pulled
+    /// before is kept up to date without this option. Of no effect on a zip function.
+    #[arg(long)]
+    pub pull_image: bool,
+
+    /// Where the image is an index, pull this one [default: the function's architecture]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]", requires = "pull_image")]
+    pub platform: Option<Platform>,
 
     /// Keep the package as it is, without unpacking
     #[arg(long)]
@@ -144,6 +162,8 @@ impl FetchArgs {
             dest: self.dest.clone(),
             unpack: !self.no_unpack,
             layers: self.layers,
+            pull_image: self.pull_image,
+            platform: self.platform.clone(),
             expect_sha256: self.expect_sha256,
             force: self.force,
             update: self.update,
@@ -187,13 +207,34 @@ fn summary(fetched: &Fetched) -> Summary {
         out = out
             .line_if("image", image.image_uri.as_deref())
             .line_if("resolved", image.resolved_image_uri.as_deref())
-            .line_if("digest", image.digest.as_deref());
+            .line_if("digest", image.digest.as_deref())
+            .line_if("pulled", pulled(record).as_deref());
     }
     out.line_if("unpacked", unpacked(record).as_deref())
         .line_if("layers", layers(record).as_deref())
         .line_if("lacking", lacking(record).as_deref())
         .line("kept in", &fetched.dest.to_string_lossy())
         .line("took", &took(fetched))
+}
+
+/// `20 blobs, 478 MiB, verified`.
+fn pulled(record: &Record) -> Option<String> {
+    let image = record.image.as_ref()?;
+    let how = match record.status {
+        Status::Unchanged => "verified again",
+        _ => "verified",
+    };
+    let (blobs, bytes) = (
+        count(image.blobs?, "blob", "blobs"),
+        exact_size(image.bytes?),
+    );
+    let mut out = format!("{blobs}, {bytes}, {how}");
+    if !image.foreign_layers.is_empty() {
+        let foreign = image.foreign_layers.len() as u64;
+        out.push_str(", without ");
+        out.push_str(&count(foreign, "foreign layer", "foreign layers"));
+    }
+    Some(out)
 }
 
 fn unpacked(record: &Record) -> Option<String> {

@@ -55,6 +55,7 @@ struct Shared {
 enum Kind {
     Asking,
     Downloading,
+    Pulling,
     Verifying,
     Unpacking,
     Publishing,
@@ -65,6 +66,7 @@ impl Kind {
         match self {
             Self::Asking => "asking",
             Self::Downloading => "downloading",
+            Self::Pulling => "pulling",
             Self::Verifying => "verifying",
             Self::Unpacking => "unpacking",
             Self::Publishing => "publishing",
@@ -73,7 +75,7 @@ impl Kind {
 
     /// Whether the phase says how far it is.
     fn counts(self) -> bool {
-        matches!(self, Self::Downloading | Self::Unpacking)
+        matches!(self, Self::Downloading | Self::Pulling | Self::Unpacking)
     }
 }
 
@@ -84,6 +86,8 @@ struct Phase {
     subject: String,
     /// In bytes; 0 where there is nothing to count.
     total: u64,
+    /// Blobs that are done, and of how many; of an image only.
+    blobs: (u64, u64),
     since: Instant,
     rate: Rate,
     /// Whether the bar's style is this phase's yet.
@@ -97,6 +101,7 @@ impl Phase {
             kind,
             subject,
             total,
+            blobs: (0, 0),
             since,
             rate: Rate::new(since),
             drawn: false,
@@ -123,6 +128,9 @@ impl Phase {
         }
         self.rate.update(done, now);
         let mut out = format!("{} of {}", quantity::size(done), quantity::size(self.total));
+        if let (done, all @ 1..) = self.blobs {
+            out = format!("{done} of {}, {out}", quantity::count(all, "blob", "blobs"));
+        }
         if let Some(per_second) = self.rate.per_second() {
             out.push_str(", ");
             out.push_str(&quantity::size(quantity::to_u64(per_second)));
@@ -294,6 +302,33 @@ impl Reporter for Progress {
                 });
             }
             Event::Downloaded { bytes } => self.shared.done.store(bytes, Ordering::Relaxed),
+            Event::PullStarted {
+                subject,
+                blobs,
+                size,
+            } => {
+                self.enter(Kind::Pulling, subject, size);
+                lock(&self.shared.phase).blobs = (0, blobs);
+                self.plain(|| {
+                    format!(
+                        "pulling {}: {}, {}",
+                        escape::line(subject),
+                        quantity::count(blobs, "blob", "blobs"),
+                        quantity::size(size)
+                    )
+                });
+            }
+            Event::BlobStarted { digest, size } => {
+                self.plain(|| format!("pulling sha256:{digest}: {}", quantity::size(size)))
+            }
+            Event::BlobDone { digest, size } => {
+                lock(&self.shared.phase).blobs.0 += 1;
+                self.plain(|| {
+                    let (done, all) = lock(&self.shared.phase).blobs;
+                    let size = quantity::size(size);
+                    format!("verified sha256:{digest}: {size} ({done} of {all})")
+                });
+            }
             Event::Retrying {
                 what,
                 attempt,
@@ -328,8 +363,10 @@ impl Reporter for Progress {
                 self.shared.done.fetch_add(bytes, Ordering::Relaxed);
             }
             Event::Publishing => {
-                if self.kind() == Kind::Unpacking {
-                    self.plain_end("unpacked");
+                match self.kind() {
+                    Kind::Unpacking => self.plain_end("unpacked"),
+                    Kind::Pulling => self.plain_end("pulled"),
+                    _ => {}
                 }
                 self.enter(Kind::Publishing, "", 0);
             }

@@ -177,6 +177,45 @@ impl Staging {
             .map_err(|e| FilesError::io("create the file", self.scratch_path.join(name), e))
     }
 
+    /// Puts the regular file `from` into [`scratch`](Self::scratch) as `name`, and opens it for reading: as a further link
+    /// to it where the file system has such, else as a copy. `stop` is asked every 256 KiB of a copy.
+    pub fn link_or_copy(
+        &self,
+        from: &Path,
+        name: &str,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<File, FilesError> {
+        let failed = |e: io::Error| FilesError::io("copy", from, e);
+        let source = super::open_read(from)?;
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        if rustix::fs::linkat(rustix::fs::CWD, from, &self.scratch, name, AtFlags::empty()).is_ok()
+        {
+            let opened = rustix::fs::openat(&self.scratch, name, flags, Mode::empty());
+            if let Ok(file) = opened.map(File::from)
+                && file.metadata().is_ok_and(|data| data.is_file())
+            {
+                return Ok(file);
+            }
+            // A symbolic link, or something else that took the file's place meanwhile.
+            self.remove_scratch_file(name)?;
+        }
+        let mut copy = self.create_scratch_file(name, 0o644)?;
+        let mut source = Stoppable { source, stop };
+        match io::copy(&mut source, &mut copy) {
+            Ok(_) => Ok(copy),
+            Err(e) => {
+                let _ = self.remove_scratch_file(name);
+                Err(failed(e))
+            }
+        }
+    }
+
+    /// Removes a file from [`scratch`](Self::scratch).
+    pub fn remove_scratch_file(&self, name: &str) -> Result<(), FilesError> {
+        rustix::fs::unlinkat(&self.scratch, name, AtFlags::empty())
+            .map_err(|e| FilesError::io("remove", self.scratch_path.join(name), e))
+    }
+
     /// Moves a file out of [`scratch`](Self::scratch) to `name`, under which it will be published; a spool
     /// gets a good package's name so, and only once it is verified.
     pub fn keep(&self, scratch_name: &str, name: &str) -> Result<(), FilesError> {
@@ -385,6 +424,22 @@ fn restore_beside(dest: &Destination, wrapper: &Wrapper, sync: bool) -> Result<(
         sync_directory(&dest.parent).map_err(aside)?;
     }
     Ok(())
+}
+
+/// A file that can be read until `stop` says so.
+struct Stoppable<'a> {
+    source: File,
+    stop: &'a dyn Fn() -> bool,
+}
+
+impl io::Read for Stoppable<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if (self.stop)() {
+            // Not `Interrupted`, after which a copy would go on.
+            return Err(io::Error::other("interrupted"));
+        }
+        self.source.read(buffer)
+    }
 }
 
 fn to_errno(e: &io::Error) -> Errno {

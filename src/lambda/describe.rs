@@ -249,7 +249,15 @@ impl From<NoCode> for Error {
             NoCode::Refused(code) => {
                 let lower = code.to_ascii_lowercase();
                 let error = |kind| Self::new(kind, message);
-                if lower.contains("denied") || lower.contains("unauthorized") {
+                if lower.starts_with("image") && lower.contains("denied") {
+                    error(ErrorKind::AccessDenied).hint(
+                        "Lambda itself may not read the image: see the policy of its repository",
+                    )
+                } else if lower.starts_with("image") && lower.contains("deleted") {
+                    error(ErrorKind::NotFound).hint(
+                        "the image was deleted from its repository, as lifecycle rules do; Lambda gives out no copy of its own",
+                    )
+                } else if lower.contains("denied") || lower.contains("unauthorized") {
                     error(ErrorKind::AccessDenied).hint(
                         "code that is encrypted needs kms:Decrypt on its key; code in your own bucket needs s3:GetObjectVersion on the object",
                     )
@@ -306,6 +314,8 @@ mod tests {
             (error("KMSAccessDeniedException"), K::AccessDenied),
             (error("NoSuchKey"), K::NotFound),
             (error("S3ObjectNotFound"), K::NotFound),
+            (error("ImageDeleted"), K::NotFound),
+            (error("ImageAccessDenied"), K::AccessDenied),
             (error("InternalError"), K::NoCode),
             (serde_json::json!({}), K::NoCode),
             (serde_json::json!({"Location": null}), K::NoCode),

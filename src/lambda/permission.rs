@@ -77,6 +77,27 @@ pub const PERMISSIONS: &[Permission] = &[
         commands: "list",
     },
     Permission {
+        operation: Some("GetAuthorizationToken"),
+        action: "ecr:GetAuthorizationToken",
+        resource: "`*`",
+        when: "with `--pull-image`, of an image in ECR",
+        commands: "fetch",
+    },
+    Permission {
+        operation: Some("GetManifest"),
+        action: "ecr:BatchGetImage",
+        resource: "the repository; another account's must allow it in its policy too",
+        when: "with `--pull-image`, of an image in ECR",
+        commands: "fetch",
+    },
+    Permission {
+        operation: Some("GetBlob"),
+        action: "ecr:GetDownloadUrlForLayer",
+        resource: "the repository; another account's must allow it in its policy too",
+        when: "with `--pull-image`, of an image in ECR",
+        commands: "fetch",
+    },
+    Permission {
         operation: Some("AssumeRole"),
         action: "sts:AssumeRole",
         resource: "the role",

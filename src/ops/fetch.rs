@@ -4,6 +4,7 @@
 //! removed on every other way out.
 
 mod code;
+mod image;
 mod layers;
 mod package;
 mod prior;
@@ -22,8 +23,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, Reporter};
 use crate::files::{self, PublishOptions, Staging};
 use crate::function::FunctionRef;
+use crate::image::Platform;
 use crate::lambda::{Described, Lambda};
-use crate::package::{CodeLocation, ImageRef};
+use crate::package::CodeLocation;
 use crate::record::{
     FUNCTION_JSON, ImageRecord, LayerRecord, PackageRecord, RECORD, Record, SCHEMA_VERSION, Status,
     Tool, TransferRecord, UnpackedRecord,
@@ -44,6 +46,10 @@ pub struct FetchOptions {
     pub unpack: bool,
     /// Fetch the layers too.
     pub layers: bool,
+    /// Pull the image of an image function, to `image/`.
+    pub pull_image: bool,
+    /// Where the image is an index, which one is pulled; None is the function's own architecture.
+    pub platform: Option<Platform>,
     /// Refuse unless the package (or the image) is this one.
     pub expect_sha256: Option<Sha256Digest>,
     /// Replace a destination that larder wrote.
@@ -64,6 +70,8 @@ impl Default for FetchOptions {
             dest: None,
             unpack: true,
             layers: false,
+            pull_image: false,
+            platform: None,
             expect_sha256: None,
             force: false,
             update: false,
@@ -245,78 +253,10 @@ impl Job<'_> {
         match described.code()? {
             CodeLocation::Image(image) => {
                 let image = image.clone();
-                self.image(described, &image)
+                self.image(described, &image).await
             }
             CodeLocation::Zip(_) | CodeLocation::Object(_) => self.zip(described).await,
         }
-    }
-
-    /// An image function: the two digests are compared, and what Lambda says is recorded.
-    fn image(&self, described: Described, image: &ImageRef) -> Result<Outcome> {
-        let stated = described.code_sha256_text().map(ToOwned::to_owned);
-        let digest = image.digest();
-        let record = ImageRecord {
-            image_uri: image.image_uri.clone(),
-            resolved_image_uri: image.resolved_image_uri.clone(),
-            digest: match &digest {
-                Some(Ok(sha256)) => Some(format!("sha256:{}", sha256.hex())),
-                Some(Err(other)) => Some(other.clone()),
-                None => None,
-            },
-            code_sha256: stated.clone(),
-            path: None,
-        };
-        let refuse = |message: String| {
-            Error::new(ErrorKind::Mismatch, message)
-                .about(self.subject)
-                .hint(
-                    "nothing was recorded: Lambda's answer contradicts itself or your expectation",
-                )
-        };
-        match (&digest, &stated) {
-            (Some(Ok(digest)), Some(stated)) => {
-                // For an image CodeSha256 is the digest in hex; larder takes base64 of the same value too.
-                if stated.parse::<Sha256Digest>().ok() != Some(*digest) {
-                    return Err(refuse(format!(
-                        "the image's digest is {} where CodeSha256 is {stated:?}",
-                        digest.hex()
-                    )));
-                }
-            }
-            (Some(Err(other)), _) => {
-                return Err(refuse(format!(
-                    "the image's digest {other:?} is no SHA-256"
-                )));
-            }
-            _ => self.warn(
-                self.subject,
-                "Lambda does not state the image's digest, so it could not be compared",
-                "the function may still be being created; fetch it again later",
-            ),
-        }
-        if let Some(expected) = self.options.expect_sha256
-            && !matches!(&digest, Some(Ok(digest)) if *digest == expected)
-        {
-            return Err(refuse(format!(
-                "the image's digest is {} where you expect {}",
-                record.digest.as_deref().unwrap_or("not stated"),
-                expected.hex()
-            )));
-        }
-        let unchanged = self.prior.is_some_and(|prior| {
-            let before = prior.record().image.as_ref();
-            before.is_some_and(|before| before.digest == record.digest && record.digest.is_some())
-        });
-        Ok(Outcome {
-            described,
-            package: None,
-            unpacked: None,
-            image: Some(record),
-            location: None,
-            stats: Stats::default(),
-            unchanged,
-            intact: true,
-        })
     }
 
     /// Runs `work` until it is done or the user interrupts.

@@ -8,10 +8,13 @@ use crate::error::{Error, ErrorKind};
 use crate::http::Response;
 
 use super::retry::parse_retry_after;
-use super::{Broken, Signer};
+use super::source::Source;
+use super::{Broken, size_of};
 
 /// How much of an error's body is read, in bytes.
 const ERROR_BODY: usize = 16 * 1024;
+/// The longest word or sentence of a server's that is taken for one, in characters.
+const MAX_WORDS: usize = 300;
 
 /// What an answer is.
 pub(super) enum Judged {
@@ -23,27 +26,22 @@ pub(super) enum Judged {
     Broken(Broken),
 }
 
-/// Judges the answer to a request for `range`, or for the whole of a package of `size` bytes.
-pub(super) async fn judge(
+/// Judges the answer to a request for `range`, or for the whole.
+pub(super) async fn judge<S: Source>(
     response: &mut Response,
     range: Option<&Range<u64>>,
-    size: u64,
-    signer: Signer,
+    source: &S,
 ) -> Judged {
+    let size = size_of(source);
     match response.status() {
         200 => whole(response, size),
         206 => part(response, range, size),
         status => {
             let retry_after = response.header("retry-after").and_then(parse_retry_after);
             let body = response.text(ERROR_BODY).await;
-            let location = response.location();
-            let error = S3Error {
-                status,
-                code: xml_text(&body, "Code"),
-                message: xml_text(&body, "Message"),
-                signer,
-            };
-            Judged::Broken(error.judge(retry_after, &location))
+            let refused = Refused::read(status, &body, response.location());
+            let denied = || source.denied(refused.code.as_deref(), response);
+            Judged::Broken(refused.judge(source.words().what, retry_after, denied))
         }
     }
 }
@@ -97,17 +95,35 @@ fn parse_content_range(text: &str) -> Option<(u64, u64, Option<u64>)> {
     (first <= last).then_some((first, last, total))
 }
 
-/// An error as S3 words it ("Error responses" in the S3 API reference).
+/// An error as S3 words it ("Error responses" in the S3 API reference), or a registry (OCI Distribution Specification 1.1,
+/// "Error Codes").
 #[derive(Debug)]
-struct S3Error {
+struct Refused {
     status: u16,
     code: Option<String>,
     message: Option<String>,
-    signer: Signer,
+    /// Who answered.
+    location: String,
 }
 
-impl S3Error {
-    fn judge(self, retry_after: Option<Duration>, location: &str) -> Broken {
+impl Refused {
+    fn read(status: u16, body: &str, location: String) -> Self {
+        let (code, message) = registry_error(body)
+            .unwrap_or_else(|| (xml_text(body, "Code"), xml_text(body, "Message")));
+        Self {
+            status,
+            code,
+            message,
+            location,
+        }
+    }
+
+    fn judge(
+        &self,
+        what: &str,
+        retry_after: Option<Duration>,
+        denied: impl FnOnce() -> (ErrorKind, String),
+    ) -> Broken {
         let code = self.code.clone().unwrap_or_default();
         let message = self.message.as_deref().unwrap_or_default();
         match (self.status, code.as_str()) {
@@ -117,7 +133,7 @@ impl S3Error {
             },
             (_, "SlowDown" | "TooManyRequests") | (429, _) => Broken::Throttled {
                 retry_after,
-                error: Box::new(self.error(ErrorKind::Throttled, location)),
+                error: Box::new(self.error(ErrorKind::Throttled, what)),
             },
             (404 | 410, _) | (_, "NoSuchVersion" | "NoSuchKey") => {
                 Broken::Gone { code: self.name() }
@@ -128,49 +144,36 @@ impl S3Error {
             },
             (408 | 500..=599, _) => Broken::Transient {
                 reason: self.name(),
-                error: Box::new(self.error(ErrorKind::Service, location)),
+                error: Box::new(self.error(ErrorKind::Service, what)),
             },
-            _ => Broken::Final(self.refusal(location)),
+            _ => Broken::Final(self.refusal(what, denied)),
         }
     }
 
     /// What larder cannot do anything about.
-    fn refusal(&self, location: &str) -> Error {
-        let host = location.split('/').nth(2).unwrap_or_default();
+    fn refusal(&self, what: &str, denied: impl FnOnce() -> (ErrorKind, String)) -> Error {
         match (self.status, self.code.as_deref()) {
-            (_, Some("SignatureDoesNotMatch")) if self.signer == Signer::Caller => self
-                .error(ErrorKind::CredentialsRefused, location)
-                .hint("the secret access key is wrong, or a proxy rewrote the request"),
-            (_, Some("SignatureDoesNotMatch")) => {
-                self.error(ErrorKind::AccessDenied, location).hint(
-                    "Lambda's signature arrived changed: a proxy on the way rewrites requests",
-                )
-            }
             (_, Some("RequestTimeTooSkewed")) => self
-                .error(ErrorKind::UrlExpired, location)
+                .error(ErrorKind::UrlExpired, what)
                 .hint("a clock is wrong, here or at a proxy"),
-            (401 | 403, _) if self.signer == Signer::Caller => {
-                self.error(ErrorKind::AccessDenied, location).hint(format!(
-                    "the caller needs the IAM action s3:GetObjectVersion (s3:GetObject without versions) on the object, and kms:Decrypt where it is encrypted with a key: {location}"
-                ))
+            (401 | 403, _) | (_, Some("SignatureDoesNotMatch")) => {
+                let (kind, hint) = denied();
+                self.error(kind, what).hint(hint)
             }
-            (401 | 403, _) => self.error(ErrorKind::AccessDenied, location).hint(format!(
-                "Lambda signed this URL itself, so no permission of yours is missing: something between here and {host} denies it, such as the policy of an S3 endpoint, a data perimeter or a proxy"
-            )),
-            (407, _) => self
-                .error(ErrorKind::Network, location)
-                .hint("the proxy wants a user and password: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT"),
-            _ if self.code.is_none() => self.error(ErrorKind::Transfer, location).hint(format!(
-                "S3 does not answer so: a proxy or something else between here and {host} may have given this answer"
-            )),
-            _ => self.error(ErrorKind::Transfer, location),
+            (407, _) => self.error(ErrorKind::Network, what).hint(
+                "the proxy wants a user and password: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT",
+            ),
+            _ if self.code.is_none() => self.error(ErrorKind::Transfer, what).hint(
+                "no storage of packages answers so: a proxy or something else on the way may have given this answer",
+            ),
+            _ => self.error(ErrorKind::Transfer, what),
         }
     }
 
-    fn error(&self, kind: ErrorKind, location: &str) -> Error {
+    fn error(&self, kind: ErrorKind, what: &str) -> Error {
         let error = Error::new(
             kind,
-            format!("the package's server answers with status {}", self.status),
+            format!("the {what}'s server answers with status {}", self.status),
         );
         let mut cause = match (&self.code, &self.message) {
             (Some(code), Some(message)) => format!("{code}: {message}"),
@@ -178,7 +181,7 @@ impl S3Error {
             (None, None) => "the answer does not say why".to_owned(),
         };
         cause.push_str(", from ");
-        cause.push_str(location);
+        cause.push_str(&self.location);
         error.because(cause)
     }
 
@@ -190,13 +193,24 @@ impl S3Error {
     }
 }
 
+/// Code and message of the first error of a registry's JSON. None when it is no such JSON.
+fn registry_error(body: &str) -> Option<(Option<String>, Option<String>)> {
+    let json: serde_json::Value = serde_json::from_str(body).ok()?;
+    let first = json.get("errors")?.get(0)?;
+    let text = |name: &str| {
+        let text = first.get(name)?.as_str()?;
+        (text.chars().count() <= MAX_WORDS).then(|| text.to_owned())
+    };
+    Some((text("code"), text("message")))
+}
+
 /// The text of the first `<name>…</name>`; error bodies of S3 are flat, so this reads them whole. Entities stay as
-/// they are: the words are shown, not used. A text over 300 characters is none that S3 writes here.
+/// they are: the words are shown, not used. A longer text is none that S3 writes here.
 fn xml_text(body: &str, name: &str) -> Option<String> {
     let start = body.find(&format!("<{name}>"))? + name.len() + 2;
     let end = start + body[start..].find(&format!("</{name}>"))?;
     let text = &body[start..end];
-    (text.chars().count() <= 300).then(|| text.to_owned())
+    (text.chars().count() <= MAX_WORDS).then(|| text.to_owned())
 }
 
 #[cfg(test)]
@@ -204,13 +218,9 @@ mod tests {
     use super::*;
 
     fn judged(status: u16, body: &str) -> Broken {
-        S3Error {
-            status,
-            code: xml_text(body, "Code"),
-            message: xml_text(body, "Message"),
-            signer: Signer::Lambda,
-        }
-        .judge(None, "https://bucket.s3.eu-west-1.amazonaws.com/key")
+        let location = "https://bucket.s3.eu-west-1.amazonaws.com/key".to_owned();
+        let denied = || (ErrorKind::AccessDenied, "the policy".to_owned());
+        Refused::read(status, body, location).judge("package", None, denied)
     }
 
     fn xml(code: &str, message: &str) -> String {
@@ -229,17 +239,16 @@ mod tests {
             judged(400, &xml("ExpiredToken", "The provided token has expired.")),
             Broken::Expired { .. }
         ));
-        for (body, hint) in [
-            (xml("AccessDenied", "Access Denied"), "bucket.s3.eu-west-1"),
-            (xml("SignatureDoesNotMatch", "…"), "proxy"),
-            ("<html>Forbidden</html>".to_owned(), "bucket.s3.eu-west-1"),
+        for body in [
+            xml("AccessDenied", "Access Denied"),
+            xml("SignatureDoesNotMatch", "…"),
+            "<html>Forbidden</html>".to_owned(),
         ] {
             let Broken::Final(error) = judged(403, &body) else {
                 panic!("{body}");
             };
             assert_eq!(error.kind(), ErrorKind::AccessDenied);
-            let text = error.hint_text().unwrap();
-            assert!(text.contains(hint) && !text.contains("lambda:"), "{text}");
+            assert_eq!(error.hint_text(), Some("the policy"));
         }
         let Broken::Final(error) = judged(403, &xml("RequestTimeTooSkewed", "…")) else {
             panic!();
@@ -268,6 +277,22 @@ mod tests {
                 panic!("{status}");
             };
             assert!(error.hint_text().unwrap().contains("proxy"), "{status}");
+        }
+    }
+
+    #[test]
+    fn a_registrys_words_are_read_too() {
+        let body =
+            r#"{"errors":[{"code":"DENIED","message":"no ecr:BatchGetImage"},{"code":"X"}]}"#;
+        let Broken::Final(error) = judged(403, body) else {
+            panic!();
+        };
+        let cause = error.causes().join(" ");
+        assert!(cause.contains("DENIED: no ecr:BatchGetImage"), "{cause}");
+        let gone = judged(404, r#"{"errors":[{"code":"BLOB_UNKNOWN"}]}"#);
+        assert!(matches!(gone, Broken::Gone { code } if code == "BLOB_UNKNOWN"));
+        for body in ["", "{}", "[]", r#"{"errors":{}}"#, r#"{"errors":[]}"#] {
+            assert!(registry_error(body).is_none(), "{body}");
         }
     }
 

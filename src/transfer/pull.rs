@@ -6,13 +6,15 @@ use std::time::Instant;
 
 use crate::error::{Error, ErrorKind, is_about_certificates};
 use crate::events::Event;
-use crate::http::{Get, HttpError, Response};
+use crate::http::{HttpError, Response};
 
 use super::answer::{Judged, judge};
 use super::parts::Have;
+use super::retry::Failure;
+use super::source::{OpenError, Part, Source};
 use super::spool::{Spool, WriterEnded};
 use super::throughput::Throughput;
-use super::{Broken, Context, Stats, Target, lock};
+use super::{Broken, Context, Stats, lock, size_of};
 
 /// What has come of a package, and how; shared by all connections of a transfer.
 #[derive(Debug, Default)]
@@ -69,14 +71,14 @@ impl Progress {
 }
 
 /// Pulls parts of one target into one spool.
-pub(super) struct Pull<'a> {
+pub(super) struct Pull<'a, S> {
     pub(super) context: Context<'a>,
-    pub(super) target: &'a Target,
+    pub(super) target: &'a S,
     pub(super) progress: &'a Progress,
     pub(super) spool: &'a Spool,
 }
 
-impl Pull<'_> {
+impl<S: Source> Pull<'_, S> {
     /// Pulls `range` while no other connection is at work. A server that ignores ranges then sends the whole, which is
     /// taken from its first byte.
     pub(super) async fn alone(&self, range: Range<u64>) -> Result<(), Broken> {
@@ -111,30 +113,30 @@ impl Pull<'_> {
 
     /// Gives when the body began.
     async fn pull(&self, range: Range<u64>, alone: bool) -> Result<Instant, Broken> {
-        let size = self.target.size();
+        let size = size_of(self.target);
         let etag = self.begin(&range)?;
         let until = (range.end < size).then_some(range.end);
         let asked = (range.start > 0 || until.is_some()).then_some(&range);
         tracing::info!(
             "GET {} from byte {} to {} of {size}",
-            self.target.url,
+            self.target,
             range.start,
             range.end
         );
-        let get = Get {
-            url: self.target.url.secret_url(),
+        let part = Part {
             from: range.start,
             until,
             if_match: etag.as_deref(),
         };
-        let mut response = self.context.http.get(get).await.map_err(failed)?;
+        let opened = self.target.open(self.context.http, part).await;
+        let mut response = opened.map_err(|e| unopened(e, self.target.words().what))?;
         tracing::debug!(
             "{}: status {}, Content-Length {:?}",
             response.location(),
             response.status(),
             response.content_length()
         );
-        let judged = judge(&mut response, asked, size, self.target.signer).await;
+        let judged = judge(&mut response, asked, self.target).await;
         let range = match judged {
             Judged::Part => range,
             Judged::Whole if asked.is_none() => range,
@@ -161,7 +163,7 @@ impl Pull<'_> {
     /// Counts the request; gives the ETag it must match.
     fn begin(&self, range: &Range<u64>) -> Result<Option<String>, Broken> {
         let mut state = lock(&self.progress.0);
-        if state.url_used && self.target.url.about_to_end() {
+        if state.url_used && self.target.about_to_end() {
             return Err(Broken::Stale);
         }
         state.url_used = true;
@@ -175,7 +177,7 @@ impl Pull<'_> {
         // A weak ETag says nothing about bytes (RFC 9110 section 8.8.1).
         let etag = response
             .header("etag")
-            .filter(|etag| !etag.starts_with("W/"));
+            .filter(|etag| self.target.has_etag() && !etag.starts_with("W/"));
         if let (Some(before), Some(now)) = (&state.etag, etag)
             && before != now
             && state.have.count() > 0
@@ -191,13 +193,18 @@ impl Pull<'_> {
         Ok(())
     }
 
+    async fn chunk(&self, response: &mut Response) -> Result<Option<bytes::Bytes>, Broken> {
+        let chunk = response.chunk().await;
+        chunk.map_err(|e| failed(e, self.target.words().what))
+    }
+
     /// Takes the body in, which must bring just the bytes of `range`.
     async fn body(&self, response: &mut Response, range: Range<u64>) -> Result<(), Broken> {
         // A part's length was announced by its Content-Range; the whole's may not have been.
-        let is_part = range != (0..self.target.size());
+        let is_part = range != (0..size_of(self.target));
         let mut throughput = Throughput::new(self.context.patience, Instant::now());
         let mut at = range.start;
-        while let Some(chunk) = response.chunk().await.map_err(failed)? {
+        while let Some(chunk) = self.chunk(response).await? {
             let count = chunk.len() as u64;
             lock(&self.progress.0).stats.bytes += count;
             if at + count > range.end {
@@ -251,25 +258,42 @@ impl Pull<'_> {
     }
 }
 
+/// What it means that a source did not open.
+fn unopened(e: OpenError, what: &str) -> Broken {
+    let transient = |error: Error| (error.message().to_owned(), Box::new(error));
+    match e {
+        OpenError::Http(e) => failed(e, what),
+        OpenError::Other(Failure::Permanent, error) => Broken::Final(error),
+        OpenError::Other(Failure::Transient, error) => {
+            let (reason, error) = transient(error);
+            Broken::Transient { reason, error }
+        }
+        OpenError::Other(Failure::Throttled { retry_after }, error) => Broken::Throttled {
+            retry_after,
+            error: Box::new(error),
+        },
+    }
+}
+
 /// What a failure of the HTTP client means.
-fn failed(e: HttpError) -> Broken {
+fn failed(e: HttpError, what: &str) -> Broken {
     let reason = e.to_string();
     let (kind, message, hint) = match &e {
         HttpError::Connect { host, .. } => (
             ErrorKind::Network,
-            "the package's server cannot be reached",
+            format!("the {what}'s server cannot be reached"),
             format!(
                 "check the network, HTTPS_PROXY and AWS_CA_BUNDLE, and whether {host} may be reached from here"
             ),
         ),
         HttpError::Timeout { .. } => (
             ErrorKind::Timeout,
-            "the download brought nothing in time",
+            "the download brought nothing in time".to_owned(),
             "a slow link may need a longer --read-timeout".to_owned(),
         ),
         HttpError::Broken { .. } => (
             ErrorKind::Transfer,
-            "the download broke off",
+            "the download broke off".to_owned(),
             "what came is not kept; running again starts anew".to_owned(),
         ),
         HttpError::Redirect { .. } | HttpError::TooLong { .. } => {

@@ -4,16 +4,17 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::events::Event;
 
 use super::retry::{Decision, Failure};
+use super::source::Source;
 use super::spool::{Spool, WriterEnded};
-use super::{Broken, MAX_CHANGES, Renew, Transfer};
+use super::{Broken, MAX_CHANGES, Renew, Transfer, size_of};
 
-impl Transfer<'_> {
+impl<S: Source> Transfer<'_, S> {
     /// Decides what an attempt that ended early means, and prepares the next one.
     pub(super) async fn recover(
         &mut self,
         broken: Broken,
         spool: &mut Spool,
-        renew: &mut impl Renew,
+        renew: &mut impl Renew<S>,
     ) -> Result<()> {
         if !matches!(broken, Broken::Stale) {
             self.attempts += 1;
@@ -36,7 +37,7 @@ impl Transfer<'_> {
                     ErrorKind::UrlExpired,
                     format!("the presigned URL is refused as ended ({code}), and so was each one that replaced it"),
                 )
-                .hint("is a clock wrong, here or at a proxy? Lambda's URLs are good for 10 minutes");
+                .hint(self.target.words().expired);
                 self.wait(Failure::Transient, "the URL has ended", error)
                     .await?;
                 self.look_again(spool, renew).await
@@ -45,10 +46,10 @@ impl Transfer<'_> {
                 if self.gone {
                     return Err(Error::new(
                         ErrorKind::NotFound,
-                        format!("the package is not where Lambda says ({code})"),
+                        format!("{} ({code})", self.target.words().gone),
                     )
                     .about(self.subject)
-                    .because(format!("asked for {}", self.target.url)));
+                    .because(format!("asked for {}", self.target)));
                 }
                 // A package that changed meanwhile gets a second look of its own.
                 self.gone = !self.renew(renew).await?;
@@ -70,8 +71,9 @@ impl Transfer<'_> {
             }
             Broken::NotThePackage { what } => {
                 let text = format!(
-                    "the server sent {what} where Lambda states {} bytes",
-                    self.target.size()
+                    "the server sent {what} where {} {} bytes",
+                    self.target.words().stated,
+                    size_of(&self.target)
                 );
                 self.refuted(text, renew).await?;
                 self.restart(spool).await
@@ -125,14 +127,12 @@ impl Transfer<'_> {
 
     /// Looks again: either the package changed meanwhile, or one clean second download must rule out a fault on the
     /// way. A second refutation of the same package is final.
-    pub(super) async fn refuted(&mut self, text: String, renew: &mut impl Renew) -> Result<()> {
+    pub(super) async fn refuted(&mut self, text: String, renew: &mut impl Renew<S>) -> Result<()> {
         if !self.renew(renew).await? {
             if let Some(first) = self.refuted.take() {
                 let mut error = Error::new(ErrorKind::Mismatch, text.clone())
                     .about(self.subject)
-                    .hint(
-                        "nothing was kept or unpacked: what is served is not the deployed package",
-                    );
+                    .hint(self.target.words().mismatch);
                 if first == text {
                     error = error.because("a second, clean download brought the same");
                 } else {
@@ -151,7 +151,7 @@ impl Transfer<'_> {
     }
 
     /// Asks for a fresh URL; what came stays only if the package is still the same.
-    async fn look_again(&mut self, spool: &mut Spool, renew: &mut impl Renew) -> Result<()> {
+    async fn look_again(&mut self, spool: &mut Spool, renew: &mut impl Renew<S>) -> Result<()> {
         if self.renew(renew).await? {
             self.restart(spool).await?;
         }
@@ -160,11 +160,12 @@ impl Transfer<'_> {
 
     /// Asks for a fresh URL, and says whether the package changed. The same bytes may now lie in another object: then
     /// what came stays, and the object's `ETag` is forgotten.
-    async fn renew(&mut self, renew: &mut impl Renew) -> Result<bool> {
+    async fn renew(&mut self, renew: &mut impl Renew<S>) -> Result<bool> {
         let target = renew.renew().await?;
         self.url_refreshes += 1;
         self.progress.url_is_fresh();
-        let changed = !target.same_package(&self.target);
+        // The same bytes may lie in another object: a deployment of the same zip makes one.
+        let changed = target.claim() != self.target.claim();
         if changed {
             self.code_changes += 1;
             if self.code_changes > MAX_CHANGES {
@@ -182,7 +183,7 @@ impl Transfer<'_> {
             self.refuted = None;
             self.gone = false;
             self.furthest = 0;
-            let size = target.size();
+            let size = size_of(&target);
             self.context.reporter.report(&Event::DownloadStarted {
                 subject: self.subject,
                 size,

@@ -759,7 +759,7 @@ fn servers_that_resume_wrongly() {
             .says(&["status 416", "hint: a proxy"]),
         Case::always("204", page(204))
             .ends(6)
-            .says(&["status 204", "hint: S3 does not answer so"]),
+            .says(&["status 204", "hint: no storage of packages answers so"]),
         Case::always("412 each time", Fault::S3(S3Error::PreconditionFailed))
             .ends(6)
             .says(&["changes with each request", "hint: something overwrites it"]),

@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, Reporter};
 use crate::files;
-use crate::record::{CODE, FUNCTION_JSON, FunctionRecord, PACKAGE_ZIP, RECORD, Record, Status};
+use crate::record::{
+    CODE, FUNCTION_JSON, FunctionRecord, IMAGE, PACKAGE_ZIP, RECORD, Record, Status,
+};
 
 /// The largest record that is read, in bytes.
 const MAX_RECORD: u64 = 16 << 20;
 
 /// What larder makes at the top of a destination.
-const OURS: [&str; 6] = [RECORD, FUNCTION_JSON, PACKAGE_ZIP, CODE, "layers", "image"];
+const OURS: [&str; 6] = [RECORD, FUNCTION_JSON, PACKAGE_ZIP, CODE, "layers", IMAGE];
 
 /// A destination that an earlier run published.
 #[derive(Debug)]

@@ -1,0 +1,336 @@
+//! Pulling one image: its manifests, then its blobs, several at once, into a layout in a staging.
+
+mod kept;
+mod manifests;
+mod share;
+
+use std::collections::VecDeque;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::future::try_join_all;
+use tokio_util::sync::CancellationToken;
+
+use super::Platform;
+use super::blob::{Blob, Same};
+use super::layout::{self, BLOBS, INDEX_JSON, OCI_LAYOUT, OCI_LAYOUT_JSON, index_json};
+use super::manifest::Descriptor;
+use super::reference::Reference;
+use super::registry::Registries;
+use crate::digest::Sha256Digest;
+use crate::error::{Error, ErrorKind, Result};
+use crate::events::{Event, Reporter};
+use crate::files::{self, FilesError, Staging};
+use crate::package::ImageRef;
+use crate::transfer::{self, Context, Stats};
+
+pub(crate) use kept::top_is;
+use share::Share;
+
+/// How many blobs are fetched at once. Each holds some MiB of buffers at the most.
+const AT_ONCE: usize = 4;
+/// Connections for all blobs that are large enough to take several.
+const CONNECTIONS: usize = 4;
+/// From which size on a blob may take several, in bytes.
+const LARGE: u64 = 24 << 20;
+/// Where a pulled image goes: the directory `place` of a staging, which is made.
+#[derive(Debug, Clone)]
+pub struct Destination {
+    /// The staging.
+    pub staging: Arc<Staging>,
+    /// A relative path in it, without a slash at its end: `image`.
+    pub place: String,
+}
+
+/// What a pull goes by.
+#[derive(Clone)]
+pub struct PullOptions {
+    /// Of an index, which image is pulled.
+    pub platform: Platform,
+    /// A layout that an earlier pull left: what is in it and verifies is taken from there.
+    pub kept: Option<PathBuf>,
+    /// Says of a blob that it is kept elsewhere already: it is neither fetched nor written. Never asked about manifests.
+    pub elsewhere: Option<Arc<dyn Fn(Sha256Digest) -> bool + Send + Sync>>,
+}
+
+impl PullOptions {
+    /// All of the image for `platform`, from its registry.
+    pub fn new(platform: Platform) -> Self {
+        Self {
+            platform,
+            kept: None,
+            elsewhere: None,
+        }
+    }
+}
+
+impl std::fmt::Debug for PullOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PullOptions")
+            .field("platform", &self.platform)
+            .field("kept", &self.kept)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An image that was pulled and verified.
+#[derive(Debug, Clone)]
+pub struct Pulled {
+    /// Where it was pulled from: `https://registry/v2/repository/manifests/sha256:…`, or None when all was kept here.
+    pub location: Option<String>,
+    /// The manifest, or the index first and the manifest below it after it.
+    pub manifests: Vec<PulledManifest>,
+    /// Configuration and layers that lie in the layout, each digest once.
+    pub blobs: Vec<Descriptor>,
+    /// Blobs that [`PullOptions::elsewhere`] knew.
+    pub elsewhere: Vec<Descriptor>,
+    /// Foreign layers, which are not in the layout.
+    pub foreign: Vec<Descriptor>,
+    /// The bytes of all manifests and blobs in the layout.
+    pub bytes: u64,
+    /// How many of them were fetched: none when an earlier pull had them all.
+    pub fetched: usize,
+    /// How it went, over all requests.
+    pub stats: Stats,
+}
+
+/// A manifest or index that was pulled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PulledManifest {
+    /// Its media type.
+    pub media_type: String,
+    /// Its digest.
+    pub digest: Sha256Digest,
+    /// In bytes.
+    pub size: u64,
+    /// Its platform, where an index says.
+    pub platform: Option<Platform>,
+}
+
+/// Pulls `image` by digest into `to`. Everything in it has been verified when this returns; on an error, what was written
+/// is the staging's to remove.
+///
+/// # Errors
+/// It cannot be had, is not what its digest says, is none, or does not fit on the disk. Cancelled:
+/// [`ErrorKind::Interrupted`].
+pub async fn pull(
+    registries: &Registries,
+    image: &ImageRef,
+    to: &Destination,
+    options: &PullOptions,
+    reporter: &dyn Reporter,
+    cancel: &CancellationToken,
+) -> Result<Pulled> {
+    let uri = [&image.resolved_image_uri, &image.image_uri]
+        .into_iter()
+        .flatten()
+        .find(|uri| uri.contains('@'))
+        .or(image.image_uri.as_ref())
+        .map_or("", String::as_str);
+    let reference = Reference::parse(uri)?;
+    let work = Work {
+        registries,
+        reference: &reference,
+        to,
+        options,
+        reporter,
+        cancel,
+        requests: AtomicU64::new(0),
+    };
+    tokio::select! {
+        biased;
+        () = cancel.cancelled() => Err(Error::interrupted()),
+        pulled = work.run() => pulled,
+    }
+}
+
+struct Work<'a> {
+    registries: &'a Registries,
+    reference: &'a Reference,
+    to: &'a Destination,
+    options: &'a PullOptions,
+    reporter: &'a dyn Reporter,
+    cancel: &'a CancellationToken,
+    /// GETs for manifests.
+    requests: AtomicU64,
+}
+
+impl Work<'_> {
+    async fn run(&self) -> Result<Pulled> {
+        let staging = &self.to.staging;
+        staging.create_dir(&format!("{}/{BLOBS}", self.to.place))?;
+        let mut out = Pulled {
+            location: None,
+            manifests: Vec::new(),
+            blobs: Vec::new(),
+            elsewhere: Vec::new(),
+            foreign: Vec::new(),
+            bytes: 0,
+            fetched: 0,
+            stats: Stats::default(),
+        };
+        let (blobs, foreign) = self.manifests(&mut out).await?;
+        for layer in &foreign {
+            self.reporter.report(&Event::Warning {
+                subject: &format!("sha256:{}", layer.digest),
+                message: &format!(
+                    "this layer is a foreign one and is not kept: its owner gives it out at {}",
+                    layer.urls.join(", ")
+                ),
+                hint: Some("the image cannot be run without it; fetch it from there if you may"),
+            });
+        }
+        out.foreign = foreign;
+        for blob in blobs {
+            let known = self.options.elsewhere.as_ref();
+            if known.is_some_and(|known| known(blob.digest)) {
+                out.elsewhere.push(blob);
+            } else {
+                out.blobs.push(blob);
+            }
+        }
+        let sizes = out.blobs.iter().map(|blob| blob.size);
+        let total = sizes.fold(out.bytes, u64::saturating_add);
+        out.bytes = total;
+        let missing = self.missing(&out.blobs).await?;
+        self.check_space(&missing)?;
+        out.fetched += missing.len();
+        out.stats.attempts = u32::from(out.fetched > 0);
+        if !missing.is_empty() {
+            let stats = self.blobs(missing).await?;
+            add(&mut out.stats, &stats);
+        }
+        out.stats.requests +=
+            u32::try_from(self.requests.load(Ordering::Relaxed)).unwrap_or(u32::MAX);
+        let root = &out.manifests[0];
+        let index = index_json(&root.media_type, root.digest, root.size);
+        self.write(INDEX_JSON, &index)?;
+        self.write(OCI_LAYOUT, OCI_LAYOUT_JSON)?;
+        Ok(out)
+    }
+
+    /// Refuses before anything is fetched what cannot fit.
+    fn check_space(&self, missing: &[Descriptor]) -> Result<()> {
+        let needed = missing
+            .iter()
+            .map(|blob| blob.size)
+            .fold(0, u64::saturating_add);
+        let path = self.to.staging.path();
+        match files::free_space(path) {
+            Some(free) if free < needed => Err(Error::new(
+                ErrorKind::DiskFull,
+                format!("the image needs {needed} bytes, and {free} are free there"),
+            )
+            .about(self.to.staging.destination().display().to_string())
+            .hint("free some space, or choose a destination on another file system")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Fetches blobs, several at once. The first that cannot be had ends it.
+    async fn blobs(&self, mut missing: Vec<Descriptor>) -> Result<Stats> {
+        let registry = self.registries.open(self.reference).await?;
+        let size = missing
+            .iter()
+            .map(|blob| blob.size)
+            .fold(0, u64::saturating_add);
+        let subject = self.reference.to_string();
+        self.reporter.report(&Event::PullStarted {
+            subject: &subject,
+            blobs: missing.len() as u64,
+            size,
+        });
+        // The largest first, so that none is left over for the end.
+        missing.sort_by_key(|blob| std::cmp::Reverse(blob.size));
+        let large = missing.iter().filter(|blob| blob.size >= LARGE).count();
+        let connections = CONNECTIONS / large.clamp(1, CONNECTIONS);
+        let workers = AT_ONCE.min(missing.len());
+        let queue = Mutex::new(VecDeque::from(missing));
+        let received = AtomicU64::new(0);
+        let worker = async || {
+            let mut stats = Stats::default();
+            loop {
+                let next = lock(&queue).pop_front();
+                let Some(descriptor) = next else {
+                    return Ok::<_, Error>(stats);
+                };
+                let repository = self.reference.repository();
+                let blob = Blob::new(Arc::clone(&registry), repository, &descriptor, connections);
+                add(&mut stats, &self.blob(blob, &descriptor, &received).await?);
+            }
+        };
+        let all = try_join_all((0..workers).map(|_| worker())).await?;
+        let mut stats = Stats::default();
+        for one in &all {
+            add(&mut stats, one);
+        }
+        Ok(stats)
+    }
+
+    async fn blob(
+        &self,
+        blob: Blob,
+        descriptor: &Descriptor,
+        received: &AtomicU64,
+    ) -> Result<Stats> {
+        let staging = &self.to.staging;
+        let name = scratch_name(&self.to.place, descriptor.digest);
+        let spool = staging.create_scratch_file(&name, 0o644)?;
+        let session = self.registries.session();
+        let reporter = Share {
+            reporter: self.reporter,
+            digest: descriptor.digest,
+            size: descriptor.size,
+            own: AtomicU64::new(0),
+            all: received,
+        };
+        let context = Context {
+            http: session.http(),
+            retry: *session.retry(),
+            patience: session.read_timeout(),
+            reporter: &reporter,
+        };
+        let subject = blob.subject();
+        let mut same = Same(blob.clone());
+        let (verified, mut stats) =
+            transfer::download(context, &subject, blob, &mut same, spool).await?;
+        drop(verified);
+        staging.keep(&name, &place_of(&self.to.place, descriptor.digest))?;
+        // The image's own try is counted once; what is counted here is what went wrong.
+        stats.attempts -= 1;
+        Ok(stats)
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let name = format!("{}/{name}", self.to.place);
+        let staging = &self.to.staging;
+        let mut file = staging.create_file(&name, 0o644)?;
+        file.write_all(bytes)
+            .map_err(|e| FilesError::io("write", staging.path().join(&name), e).into())
+    }
+}
+
+fn place_of(place: &str, digest: Sha256Digest) -> String {
+    format!("{place}/{}", layout::blob_path(digest))
+}
+
+/// A name in the staging's scratch directory.
+fn scratch_name(place: &str, digest: Sha256Digest) -> String {
+    format!("{}-{digest}", place.replace('/', "-"))
+}
+
+fn add(all: &mut Stats, one: &Stats) {
+    all.attempts += one.attempts;
+    all.requests += one.requests;
+    all.resumed += one.resumed;
+    all.url_refreshes += one.url_refreshes;
+    all.code_changes += one.code_changes;
+    all.bytes += one.bytes;
+}
+
+/// Nothing panics while such a lock is held.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

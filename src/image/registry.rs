@@ -1,0 +1,487 @@
+//! A registry as it is asked: where, with which credential, and what its refusals mean (OCI Distribution Specification 1.1).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde_json::Value;
+use tokio::sync::Mutex;
+use url::Url;
+
+use super::challenge::{self, Challenge};
+use super::ecr::Tokens;
+use super::login;
+use super::reference::{Ecr, Reference, is_loopback};
+use crate::aws::Session;
+use crate::aws::service::Service;
+use crate::digest::Sha256Digest;
+use crate::error::{Error, ErrorKind, Result};
+use crate::http::{Authorization, Get, HttpError, Response};
+use crate::transfer::retry::{Failure, parse_retry_after};
+use crate::transfer::{OpenError, Part};
+
+/// How much of an error's body is read, in bytes.
+const ERROR_BODY: usize = 16 * 1024;
+/// How many characters of a registry's words are shown.
+const MAX_WORDS: usize = 500;
+/// The longest answer with a token, in bytes.
+const MAX_TOKEN: usize = 1 << 20;
+/// Where ECR keeps the blobs of a region.
+const ECR_BUCKET: &str = "prod-REGION-starport-layer-bucket";
+
+/// What all pulls of a run share: the tokens and logins that were got already.
+#[derive(Debug, Clone)]
+pub struct Registries(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    session: Session,
+    tokens: Tokens,
+    registries: Mutex<HashMap<String, Arc<Registry>>>,
+}
+
+impl Registries {
+    /// Registries as `session` reaches them. Makes no call.
+    pub fn new(session: &Session) -> Self {
+        Self(Arc::new(Shared {
+            session: session.clone(),
+            tokens: Tokens::default(),
+            registries: Mutex::default(),
+        }))
+    }
+
+    pub(super) fn session(&self) -> &Session {
+        &self.0.session
+    }
+
+    /// The registry of `reference`. For one of ECR's, a token is got first.
+    pub(super) async fn open(&self, reference: &Reference) -> Result<Arc<Registry>> {
+        let name = reference.registry();
+        let mut registries = self.0.registries.lock().await;
+        if let Some(known) = registries.get(name) {
+            return Ok(Arc::clone(known));
+        }
+        let ecr = reference.ecr();
+        let base = match &ecr {
+            Some(ecr) => self.ecr_base(name, ecr).await?,
+            None if reference.is_loopback() => url_of("http", name)?,
+            None => url_of("https", name)?,
+        };
+        let registry = Arc::new(Registry {
+            all: self.clone(),
+            name: name.to_owned(),
+            base,
+            ecr,
+            credentials: Mutex::default(),
+        });
+        registries.insert(name.to_owned(), Arc::clone(&registry));
+        Ok(registry)
+    }
+
+    /// Where a registry of ECR's is. Who sets ECR's endpoint speaks to an emulator: then the registry is where that says
+    /// that it is.
+    async fn ecr_base(&self, name: &str, ecr: &Ecr) -> Result<Url> {
+        let session = self.session();
+        if session.has_endpoint(Service::ECR)?
+            && let Some(proxy) = self.0.tokens.get(session, ecr, None).await?.proxy
+            && matches!(proxy.scheme(), "http" | "https")
+            && proxy.has_host()
+        {
+            tracing::debug!("the registry {name} is at {}", host_of(&proxy));
+            return Ok(proxy);
+        }
+        url_of("https", name)
+    }
+}
+
+fn url_of(scheme: &str, name: &str) -> Result<Url> {
+    Url::parse(&format!("{scheme}://{name}/")).map_err(|e| {
+        Error::new(ErrorKind::NoCode, "names no registry")
+            .about(name)
+            .because(e)
+    })
+}
+
+fn host_of(url: &Url) -> String {
+    let port = url.port().map(|port| format!(":{port}"));
+    url.host_str().unwrap_or_default().to_owned() + &port.unwrap_or_default()
+}
+
+/// One registry.
+#[derive(Debug)]
+pub(super) struct Registry {
+    all: Registries,
+    name: String,
+    base: Url,
+    ecr: Option<Ecr>,
+    /// What a registry that is not ECR's wanted, by repository.
+    credentials: Mutex<HashMap<String, Held>>,
+}
+
+/// A credential, and which one of its repository it is.
+#[derive(Debug, Clone)]
+struct Held {
+    authorization: Authorization,
+    serial: u64,
+}
+
+/// What is asked for: a manifest or a blob of a repository, by digest.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Item<'a> {
+    pub(super) repository: &'a str,
+    /// `manifests` or `blobs`.
+    pub(super) section: &'static str,
+    pub(super) digest: Sha256Digest,
+}
+
+impl Registry {
+    /// Where it is, without anything secret.
+    pub(super) fn url(&self, item: Item<'_>) -> Url {
+        let mut url = self.base.clone();
+        let base = self.base.path().trim_end_matches('/');
+        let Item {
+            repository,
+            section,
+            digest,
+        } = item;
+        url.set_path(&format!("{base}/v2/{repository}/{section}/sha256:{digest}"));
+        url.set_query(None);
+        url.set_fragment(None);
+        url
+    }
+
+    /// How errors name it: `registry/repository@sha256:…`.
+    pub(super) fn name(&self, item: Item<'_>) -> String {
+        format!("{}/{}@sha256:{}", self.name, item.repository, item.digest)
+    }
+
+    /// Begins a GET. A credential is got where the registry asks for one, and once more when it is refused. What is left of
+    /// a refusal then is an answer like another.
+    pub(super) async fn get(
+        &self,
+        item: Item<'_>,
+        part: Part<'_>,
+        accept: Option<&'static str>,
+    ) -> Result<Response, OpenError> {
+        let url = self.url(item);
+        let http = self.all.session().http();
+        let mut held = self.held(item.repository, None).await.map_err(no_token)?;
+        let mut renewed = false;
+        loop {
+            let get = Get {
+                from: part.from,
+                until: part.until,
+                if_match: part.if_match,
+                accept,
+                authorization: held.as_ref().map(|held| &held.authorization),
+                ..Get::of(&url)
+            };
+            let mut response = http.get(get).await.map_err(OpenError::Http)?;
+            let status = response.status();
+            if renewed || !response.is_of_origin() {
+                return Ok(response);
+            }
+            let refused = held.as_ref().map(|held| held.serial);
+            if status == 403 && self.ecr.is_some() {
+                // ECR refuses a token that has ended as it refuses a caller: only its words differ.
+                let body = response.text(ERROR_BODY).await;
+                let (code, message) = words(&body);
+                if !message.contains("expired") {
+                    return Err(OpenError::Other(
+                        Failure::Permanent,
+                        self.denied_by_ecr(item, &code, &message),
+                    ));
+                }
+            } else if status != 401 {
+                return Ok(response);
+            }
+            renewed = true;
+            held = if self.ecr.is_some() {
+                self.held(item.repository, refused)
+                    .await
+                    .map_err(no_token)?
+            } else {
+                let challenges: Vec<Challenge> = response
+                    .headers("www-authenticate")
+                    .into_iter()
+                    .flat_map(challenge::parse)
+                    .collect();
+                match self.answer(item.repository, &challenges, refused).await? {
+                    Some(held) => Some(held),
+                    None => return Ok(response),
+                }
+            };
+        }
+    }
+
+    /// The credential that is known, if any; of ECR's always one that was not `refused`.
+    async fn held(&self, repository: &str, refused: Option<u64>) -> Result<Option<Held>> {
+        let Some(ecr) = &self.ecr else {
+            return Ok(self.credentials.lock().await.get(repository).cloned());
+        };
+        let shared = &self.all.0;
+        let token = shared.tokens.get(&shared.session, ecr, refused).await?;
+        Ok(Some(Held {
+            authorization: token.authorization,
+            serial: token.serial,
+        }))
+    }
+
+    /// Meets a challenge of a registry that is not ECR's. None when there is nothing to meet it with, or nothing else than
+    /// what was refused.
+    async fn answer(
+        &self,
+        repository: &str,
+        challenges: &[Challenge],
+        refused: Option<u64>,
+    ) -> Result<Option<Held>, OpenError> {
+        let mut credentials = self.credentials.lock().await;
+        let before = credentials.get(repository);
+        if let Some(newer) = before
+            && Some(newer.serial) != refused
+        {
+            return Ok(Some(newer.clone()));
+        }
+        let serial = before.map_or(0, |held| held.serial) + 1;
+        let of = |scheme| challenges.iter().find(|c| c.scheme == scheme);
+        let login = login::find(&self.name);
+        let basic = login
+            .as_ref()
+            .and_then(|login| Authorization::basic(login.encoded()));
+        let authorization = match (of("bearer"), of("basic")) {
+            (Some(bearer), _) => self.bearer(repository, bearer, basic.as_ref()).await?,
+            // A login that was refused once is refused again.
+            (None, Some(_)) if refused.is_some() => return Ok(None),
+            (None, Some(_)) => match basic {
+                Some(basic) => basic,
+                None => return Ok(None),
+            },
+            (None, None) => return Ok(None),
+        };
+        let held = Held {
+            authorization,
+            serial,
+        };
+        credentials.insert(repository.to_owned(), held.clone());
+        Ok(Some(held))
+    }
+
+    /// Gets a bearer token from where the challenge says ("Token Authentication Specification" of Docker's registry).
+    async fn bearer(
+        &self,
+        repository: &str,
+        challenge: &Challenge,
+        login: Option<&Authorization>,
+    ) -> Result<Authorization, OpenError> {
+        let refuse = |kind, why: String| {
+            let error = Error::new(kind, "the registry's token could not be had")
+                .about(&*self.name)
+                .because(why);
+            OpenError::Other(Failure::Permanent, error)
+        };
+        let realm = challenge.get("realm").unwrap_or_default();
+        let mut url = Url::parse(realm)
+            .ok()
+            .filter(Url::has_host)
+            .ok_or_else(|| refuse(ErrorKind::Service, "its challenge names no realm".into()))?;
+        // Neither fails for a URL with a host.
+        let _ = url.set_username("");
+        let _ = url.set_password(None);
+        // A password must not cross the network in clear.
+        let plain = url.scheme() == "http" && is_loopback(&host_of(&url));
+        if url.scheme() != "https" && !plain {
+            let why = format!("its realm is at {}, not over https", host_of(&url));
+            return Err(refuse(ErrorKind::Service, why));
+        }
+        {
+            let mut query = url.query_pairs_mut();
+            if let Some(service) = challenge.get("service") {
+                query.append_pair("service", service);
+            }
+            let own = format!("repository:{repository}:pull");
+            query.append_pair("scope", challenge.get("scope").unwrap_or(&own));
+        }
+        let get = Get {
+            authorization: login,
+            ..Get::of(&url)
+        };
+        let http = self.all.session().http();
+        let mut response = http.get(get).await.map_err(OpenError::Http)?;
+        let status = response.status();
+        if status != 200 {
+            let (failure, kind) = match status {
+                401 | 403 => (Failure::Permanent, ErrorKind::AccessDenied),
+                429 => (throttled(&response), ErrorKind::Throttled),
+                408 | 500..=599 => (Failure::Transient, ErrorKind::Service),
+                _ => (Failure::Permanent, ErrorKind::Service),
+            };
+            let error = Error::new(kind, "the registry's token could not be had")
+                .about(&*self.name)
+                .because(format!("{} answers with status {status}", host_of(&url)));
+            let error = if kind == ErrorKind::AccessDenied {
+                error.hint(self.login_hint())
+            } else {
+                error
+            };
+            return Err(OpenError::Other(failure, error));
+        }
+        let body = match response.body(MAX_TOKEN).await {
+            Ok(body) => body,
+            Err(e @ HttpError::TooLong { .. }) => {
+                return Err(refuse(ErrorKind::Service, e.to_string()));
+            }
+            Err(e) => return Err(OpenError::Http(e)),
+        };
+        let json: Value = serde_json::from_slice(&body).unwrap_or_default();
+        // Both names are in use, for the same thing.
+        ["token", "access_token"]
+            .into_iter()
+            .find_map(|name| json.get(name)?.as_str().filter(|token| !token.is_empty()))
+            .and_then(Authorization::bearer)
+            .ok_or_else(|| refuse(ErrorKind::Service, "the answer holds no token".into()))
+    }
+
+    fn login_hint(&self) -> String {
+        let name = &self.name;
+        format!(
+            "log in first, with `docker login {name}` or `skopeo login {name}`: larder reads REGISTRY_AUTH_FILE and ~/.docker/config.json (no credential helpers)"
+        )
+    }
+
+    fn denied_by_ecr(&self, item: Item<'_>, code: &str, message: &str) -> Error {
+        let mut cause = code.to_owned();
+        if !message.is_empty() {
+            cause.push_str(": ");
+            cause.push_str(message);
+        }
+        Error::new(ErrorKind::AccessDenied, "the registry denies the image")
+            .about(self.name(item))
+            .because(cause)
+            .hint(self.denial_hint(item.repository))
+    }
+
+    /// What to do about a 401 or 403 of the registry's own.
+    fn denial_hint(&self, repository: &str) -> String {
+        match &self.ecr {
+            Some(ecr) => format!(
+                "the caller needs the IAM actions ecr:BatchGetImage and ecr:GetDownloadUrlForLayer on {}; where that is another account's, the repository's policy must allow them too",
+                ecr.repository_arn(repository)
+            ),
+            None => self.login_hint(),
+        }
+    }
+
+    /// The same for whoever answered, which may be where the registry led.
+    pub(super) fn denied(&self, item: Item<'_>, response: &Response) -> (ErrorKind, String) {
+        if response.is_of_origin() {
+            return (ErrorKind::AccessDenied, self.denial_hint(item.repository));
+        }
+        let location = response.location();
+        let host = location.split('/').nth(2).unwrap_or_default();
+        let bucket = match &self.ecr {
+            Some(ecr) => format!(
+                " (an S3 endpoint's must allow s3:GetObject on arn:aws:s3:::{}/*)",
+                ECR_BUCKET.replace("REGION", &ecr.region)
+            ),
+            None => String::new(),
+        };
+        (
+            ErrorKind::AccessDenied,
+            format!(
+                "the registry signed this URL itself, so no permission of yours is missing: something between here and {host} denies it, such as the policy of an S3 endpoint{bucket}, a data perimeter or a proxy"
+            ),
+        )
+    }
+
+    /// What an answer to a GET of a manifest means, which is no success.
+    pub(super) async fn refusal(
+        &self,
+        item: Item<'_>,
+        response: &mut Response,
+    ) -> (Failure, Error) {
+        let status = response.status();
+        let retry = throttled(response);
+        let location = response.location();
+        let body = response.text(ERROR_BODY).await;
+        let (code, message) = words(&body);
+        let error = |kind, text: &str| {
+            let cause = match (code.as_str(), message.as_str()) {
+                ("", "") => format!("status {status}, from {location}"),
+                (text, "") | ("", text) => format!("{text}, status {status}, from {location}"),
+                (code, message) => format!("{code}: {message}, status {status}, from {location}"),
+            };
+            Error::new(kind, text).about(self.name(item)).because(cause)
+        };
+        match status {
+            401 | 403 => {
+                let (kind, hint) = self.denied(item, response);
+                let error = error(kind, "the registry denies the image").hint(hint);
+                (Failure::Permanent, error)
+            }
+            404 | 410 => {
+                let text = "the image is not in its registry";
+                (Failure::Permanent, error(ErrorKind::NotFound, text))
+            }
+            429 => {
+                let text = "the registry asks to slow down";
+                (retry, error(ErrorKind::Throttled, text))
+            }
+            407 => {
+                let hint = "the proxy wants a user and password: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT";
+                let error = error(ErrorKind::Network, "the registry cannot be reached");
+                (Failure::Permanent, error.hint(hint))
+            }
+            408 | 500..=599 => {
+                let error = error(ErrorKind::Service, "the registry has a fault of its own");
+                (Failure::Transient, error)
+            }
+            406 | 415 => {
+                let text = "the registry has no manifest of a kind that larder knows";
+                (Failure::Permanent, error(ErrorKind::ArchiveBroken, text))
+            }
+            _ => {
+                let text = "the registry gives no manifest";
+                (Failure::Permanent, error(ErrorKind::Service, text))
+            }
+        }
+    }
+}
+
+fn throttled(response: &Response) -> Failure {
+    Failure::Throttled {
+        retry_after: response.header("retry-after").and_then(parse_retry_after),
+    }
+}
+
+/// A token that could not be had was asked for again already.
+fn no_token(error: Error) -> OpenError {
+    OpenError::Other(Failure::Permanent, error)
+}
+
+/// Code and message of a registry's error (OCI Distribution Specification 1.1, "Error Codes"); empty where there are none.
+fn words(body: &str) -> (String, String) {
+    let json: Value = serde_json::from_str(body).unwrap_or_default();
+    let text = |name: &str| {
+        let text = json.pointer(&format!("/errors/0/{name}"));
+        let text = text.and_then(Value::as_str).unwrap_or_default();
+        text.chars().take(MAX_WORDS).collect()
+    };
+    (text("code"), text("message"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registrys_words_are_bounded() {
+        let body = format!(
+            r#"{{"errors":[{{"code":"DENIED","message":"{}"}}]}}"#,
+            "x".repeat(9000)
+        );
+        let (code, message) = words(&body);
+        assert_eq!((code.as_str(), message.len()), ("DENIED", MAX_WORDS));
+        for body in ["", "<html>", "[]", "{\"errors\":{}}"] {
+            assert_eq!(words(body), (String::new(), String::new()), "{body}");
+        }
+    }
+}
