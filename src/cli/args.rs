@@ -115,7 +115,7 @@ pub struct Globals {
     pub output: Format,
 
     /// No progress and no summary; warnings, errors and --output json stay
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, overrides_with = "quiet")]
     pub quiet: bool,
 
     /// Log to stderr: -v what larder does, -vv in detail, -vvv in all detail

@@ -38,7 +38,7 @@ pub fn kind(path: &Path) -> Option<FileKind> {
 
 /// Opens a regular file for reading. Anything else is an error, and never waited for.
 pub fn open_read(path: &Path) -> Result<File, FilesError> {
-    let failed = |e: io::Error| FilesError::io("open", path, e);
+    let failed = |e: io::Error| FilesError::unread("open", path, e);
     // Without NONBLOCK, a named pipe would keep us until somebody writes to it.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let file = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| failed(e.into()))?;
@@ -58,7 +58,7 @@ pub fn scratch_file() -> Result<File, FilesError> {
 
 /// Reads a whole regular file of at most `limit` bytes.
 pub fn read_small(path: &Path, limit: u64) -> Result<Vec<u8>, FilesError> {
-    let failed = |e: io::Error| FilesError::io("read", path, e);
+    let failed = |e: io::Error| FilesError::unread("read", path, e);
     let mut bytes = Vec::new();
     open_read(path)?
         .take(limit.saturating_add(1))

@@ -22,6 +22,7 @@
 //! | `root`, `tree`, `write` | the only ones that write |
 //! | `hashes` | the content hashes of what was written |
 //! | `read` | contents without writing, for comparisons |
+//! | `stop` | Ctrl-C while there are millions of records to go |
 
 mod central;
 mod end;
@@ -38,6 +39,7 @@ mod plan;
 mod read;
 mod root;
 mod source;
+mod stop;
 mod tree;
 mod write;
 
@@ -50,7 +52,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use error::{Kind, LinkDefect, UnpackError};
 pub use names::{MAX_COMPONENT, MAX_PATH, NameDefect, Shown};
-pub use plan::{MAX_DIRECTORY, Plan, plan};
+pub use plan::{MAX_DIRECTORY, Plan, plan, plan_or_stop};
 pub use read::{contents, files};
 
 use crate::digest::TreeHashes;
@@ -63,7 +65,7 @@ pub const DEFAULT_MAX_UNPACKED_SIZE: u64 = 250 << 20;
 /// What an archive may be, and what is done where it says two things.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// The most bytes that all files and link targets may have together.
+    /// The most bytes that all files may have together. Link targets have a limit of their own, 4 MiB.
     pub max_unpacked_size: u64,
     /// What to do when several files, or several links, have one name.
     pub duplicates: Duplicates,
@@ -156,7 +158,7 @@ fn run_below(
     let symlinks = tree::make_links(plan, source, root, &stop)?;
     tree::finish_directories(plan, source, root, &stop)?;
     let hashes = if options.hash_contents {
-        Some(hashes::of(plan, written.digests)?)
+        Some(hashes::of(plan, written.digests, &stop::Stop::new(&stop))?)
     } else {
         None
     };

@@ -27,6 +27,7 @@ mod list;
 mod lock;
 mod moto;
 mod options;
+mod pacing;
 mod parallel;
 mod proof;
 mod registry;

@@ -131,7 +131,7 @@ impl Job<'_> {
                     Ok(Ok(Received::hashed(to, size, hasher.finish())))
                 }
                 Err(e) if e.kind() == std::io::ErrorKind::Interrupted => Err(Error::interrupted()),
-                Err(e) => Ok(Err(FilesError::io("read", &path, e))),
+                Err(e) => Ok(Err(FilesError::unread("read", &path, e))),
             }
         })
         .await
@@ -172,7 +172,7 @@ impl Job<'_> {
                 cancel: &cancel,
                 reporter: &*reporter,
             };
-            let unpacked = unpack::plan(&package, &limits)
+            let unpacked = unpack::plan_or_stop(&package, &limits, &|| cancel.is_cancelled())
                 .and_then(|plan| unpack::run(&package, &plan, code.as_fd(), &options))
                 .map_err(|e| not_unpacked(e).about(subject))?;
             let hashes = unpacked
