@@ -95,7 +95,7 @@ pub(super) fn write_files(
         written: AtomicU64::new(0),
         failed: AtomicBool::new(false),
     };
-    let digests = if worth_two(plan) {
+    let digests = if workers(plan, options) > 1 {
         thread::scope(|scope| {
             // A system that gives no second thread is served by this one.
             let other = thread::Builder::new()
@@ -126,9 +126,15 @@ pub(super) fn write_files(
     })
 }
 
-fn worth_two(plan: &Plan) -> bool {
-    let cores = thread::available_parallelism().map_or(1, NonZero::get);
-    cores.min(MOST_WORKERS) > 1 && plan.by_offset.len() > 1 && plan.bytes() > WORTH_A_WORKER
+fn workers(plan: &Plan, options: &Options<'_>) -> usize {
+    if plan.by_offset.len() < 2 || plan.bytes() <= WORTH_A_WORKER {
+        return 1;
+    }
+    let cores = || thread::available_parallelism().map_or(1, NonZero::get);
+    options
+        .workers
+        .map_or_else(cores, NonZero::get)
+        .min(MOST_WORKERS)
 }
 
 fn is_large(data: &Data) -> bool {
@@ -146,7 +152,7 @@ impl Job<'_> {
             return Ok(());
         }
         let small = &mut queue.small;
-        while !small.is_empty() {
+        while small.start < small.end {
             let at = match from {
                 End::Front => small.start,
                 End::Back => small.end - 1,
