@@ -3,11 +3,21 @@
 //! The SDK by itself honours neither `HTTPS_PROXY` nor `AWS_CA_BUNDLE`. Both are wired here, once, and the same
 //! settings go to the HTTP client that downloads packages.
 
+mod caller;
 mod credentials;
 mod presign;
 mod proxy;
+mod regions;
+mod service;
+mod tagged;
+mod xml;
+
+pub use caller::Caller;
+pub(crate) use service::{Body, Service, ServiceCall};
+pub(crate) use xml::Element;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::sts::AssumeRoleProvider;
@@ -26,6 +36,7 @@ use url::Url;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files;
 use crate::http::{HttpClient, HttpOptions};
+use crate::lambda::{Pacer, Pacers};
 use crate::transfer::retry::RetryPolicy;
 
 /// The largest CA bundle that is read, in bytes; the system's own has a quarter of a MiB.
@@ -57,6 +68,8 @@ pub struct SessionOptions {
     pub read_timeout: Duration,
     /// `--max-rate`: control-plane calls a second, account and region.
     pub max_rate: f64,
+    /// The pacers of the process. Sessions whose options are clones of one another share them.
+    pub pacers: Pacers,
 }
 
 /// An access key of an IAM user or of a session.
@@ -92,6 +105,7 @@ impl Default for SessionOptions {
             connect_timeout: Duration::from_secs(10),
             read_timeout: Duration::from_secs(60),
             max_rate: 5.0,
+            pacers: Pacers::default(),
         }
     }
 }
@@ -110,6 +124,9 @@ pub struct Session {
     retry: RetryPolicy,
     read_timeout: Duration,
     max_rate: f64,
+    pacers: Pacers,
+    /// Whose budget calls are counted against; one word an account, as far as it is known without a call.
+    payer: String,
     /// The longest that a source of credentials may take.
     credentials_timeout: Duration,
     signers: presign::Signers,
@@ -179,17 +196,7 @@ impl Session {
             .region()
             .map(ToString::to_string)
             .ok_or_else(no_region)?;
-        // A region becomes a part of host names.
-        if region.is_empty()
-            || !region
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'-')
-        {
-            return Err(Error::new(
-                ErrorKind::Usage,
-                format!("{region:?} is no region; expected something like eu-west-1"),
-            ));
-        }
+        check_region(&region)?;
         tracing::info!("run {run_id}, region {region}");
         if let Some(role) = &options.role_arn {
             tracing::info!("assuming {role}");
@@ -213,10 +220,31 @@ impl Session {
             retry: RetryPolicy::new(max_attempts),
             read_timeout: options.read_timeout,
             max_rate: options.max_rate,
+            pacers: options.pacers.clone(),
+            payer: payer(options),
             credentials_timeout: options.connect_timeout + options.read_timeout,
             signers: presign::Signers::default(),
             run_id,
         })
+    }
+
+    /// The same run with the same credentials, pacers and clients, in another region.
+    ///
+    /// # Errors
+    /// `region` is none.
+    pub fn in_region(&self, region: &str) -> Result<Self> {
+        check_region(region)?;
+        let mut other = self.clone();
+        region.clone_into(&mut other.region);
+        other.region_conflict = None;
+        let there = Region::new(region.to_owned());
+        other.config = self.config.to_builder().region(there).build();
+        Ok(other)
+    }
+
+    /// What spaces out the calls to this session's account and region, in all its clients.
+    pub fn pacer(&self) -> Arc<Pacer> {
+        self.pacers.of(&self.payer, &self.region, self.max_rate)
     }
 
     /// This run's id, as in the User-Agent and the role session's name.
@@ -263,11 +291,6 @@ impl Session {
     pub(crate) fn read_timeout(&self) -> Duration {
         self.read_timeout
     }
-
-    /// Control-plane calls a second.
-    pub(crate) fn max_rate(&self) -> f64 {
-        self.max_rate
-    }
 }
 
 /// Twelve hex digits: unlikely to occur twice in one account's logs.
@@ -278,6 +301,28 @@ fn new_run_id() -> String {
 /// A variable's value; empty counts as unset.
 fn env(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// A region becomes a part of host names.
+fn check_region(region: &str) -> Result<()> {
+    let label = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+    if region.is_empty() || !region.bytes().all(label) {
+        return Err(Error::new(
+            ErrorKind::Usage,
+            format!("{region:?} is no region; expected something like eu-west-1"),
+        ));
+    }
+    Ok(())
+}
+
+/// The role's account where a role is assumed, else the profile, else the caller of the environment.
+fn payer(options: &SessionOptions) -> String {
+    let of_role = |arn: &String| arn.split(':').nth(4).map(ToOwned::to_owned);
+    match (&options.role_arn, &options.profile) {
+        (Some(role), _) => of_role(role).unwrap_or_default(),
+        (None, Some(profile)) => format!("profile {profile}"),
+        (None, None) => String::new(),
+    }
 }
 
 fn no_region() -> Error {

@@ -22,6 +22,7 @@ mod failure;
 mod fetch;
 mod help;
 mod interrupt;
+mod list;
 mod logs;
 mod man;
 mod panics;
@@ -73,6 +74,9 @@ pub struct Context {
 }
 
 fn dispatch(command: &Command, settings: Settings) -> Result<Exit> {
+    if !command.takes_regions() {
+        settings.one_region()?;
+    }
     let context = Context {
         output: Output::new(settings.format, settings.quiet),
         progress: Arc::new(Progress::new(settings.progress_mode())),
@@ -82,6 +86,7 @@ fn dispatch(command: &Command, settings: Settings) -> Result<Exit> {
     let outcome = match command {
         Command::Fetch(args) => args.run(&context),
         Command::Unpack(args) => args.run(&context),
+        Command::List(args) => args.run(&context),
         Command::Completions(args) => args.run(),
         Command::Man(args) => args.run(&context),
     };

@@ -1,4 +1,4 @@
-//! The one user of `reqwest`: GET requests whose errors never show a URL's query.
+//! The one user of `reqwest`: requests whose errors never show a URL's query.
 //!
 //! Redirects are followed here and not by the client, so that each hop is judged: at most five, never from
 //! https to http, never to another scheme, and no `Referer` that would hand the signed URL on.
@@ -96,6 +96,14 @@ pub enum HttpError {
         /// Where to and what is wrong with it.
         to: String,
     },
+    /// A body that has no end in sight.
+    #[error("{host} answers with more than {limit} bytes")]
+    TooLong {
+        /// The host that was called.
+        host: String,
+        /// The most that is read, in bytes.
+        limit: usize,
+    },
 }
 
 /// The causes of a failure as one line, without any URL.
@@ -182,6 +190,33 @@ impl HttpClient {
         Err(HttpError::Redirect {
             host: host(get.url),
             to: format!("one place after another, more than {MAX_REDIRECTS} times"),
+        })
+    }
+
+    /// Sends a POST with a body; a redirect is an answer like any other, and not followed.
+    ///
+    /// # Errors
+    /// No answer came. Any status is an answer.
+    pub async fn post(
+        &self,
+        url: &Url,
+        headers: &[(String, String)],
+        body: Vec<u8>,
+    ) -> Result<Response, HttpError> {
+        let mut request = self.client.post(url.clone()).body(body);
+        for (name, value) in headers {
+            let mut value = HeaderValue::from_str(value).map_err(|_| HttpError::Broken {
+                host: host(url),
+                source: Cause(format!("the value of the header {name} cannot be sent")),
+            })?;
+            // Signatures, tokens and passwords come this way.
+            value.set_sensitive(true);
+            request = request.header(name.as_str(), value);
+        }
+        let response = request.send().await.map_err(|e| classify(&e, url))?;
+        Ok(Response {
+            inner: response,
+            hops: vec![url.clone()],
         })
     }
 }
@@ -288,6 +323,24 @@ impl Response {
             .chunk()
             .await
             .map_err(|e| classify(&e, &self.hops[self.hops.len() - 1]))
+    }
+
+    /// The whole body.
+    ///
+    /// # Errors
+    /// It did not come whole, or is longer than `limit` bytes.
+    pub async fn body(&mut self, limit: usize) -> Result<Vec<u8>, HttpError> {
+        let mut body = Vec::new();
+        while let Some(chunk) = self.chunk().await? {
+            if body.len() + chunk.len() > limit {
+                return Err(HttpError::TooLong {
+                    host: host(self.url()),
+                    limit,
+                });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
     }
 
     /// The first `limit` bytes of the body, as text. For error bodies; what fails, or takes long, is left out, and so is

@@ -12,14 +12,19 @@ mod call;
 mod describe;
 mod failure;
 mod layer;
+mod list;
 mod pacing;
 pub mod permission;
+mod side;
 
 pub use answer::Answer;
+pub use call::CallMeta;
 pub use describe::{Described, NoCode};
-pub(crate) use failure::credentials_error;
+pub(crate) use failure::{Call, CallFailure, credentials_error};
 pub use layer::DescribedLayer;
-pub use pacing::{Budget, Pacer};
+pub use list::{Alias, Listed, ListedLayer, Pages, Scope};
+pub use pacing::{Budget, Pacer, Pacers};
+pub use side::{SideAnswer, SideRead};
 
 use std::sync::Arc;
 
@@ -52,7 +57,7 @@ impl Lambda {
             client: Client::from_conf(config.build()),
             region: session.region().to_owned(),
             retry: *session.retry(),
-            pacer: Arc::new(Pacer::new(session.max_rate())),
+            pacer: session.pacer(),
             reporter,
         }
     }

@@ -1,6 +1,8 @@
 //! The work of each command, as functions that return values and report events.
 
 pub mod fetch;
+pub mod list;
+pub mod select;
 pub mod unpack;
 
 use crate::events::{Event, Reporter};

@@ -86,11 +86,12 @@ struct Signer {
 
 impl Signer {
     fn is_good_for(&self, subject: &str, now: SystemTime) -> bool {
-        let good = self
-            .credentials
-            .expiry()
-            .is_none_or(|end| end > now + MARGIN);
-        good && !self.subjects.contains(subject)
+        self.has_time(now) && !self.subjects.contains(subject)
+    }
+
+    fn has_time(&self, now: SystemTime) -> bool {
+        let end = self.credentials.expiry();
+        end.is_none_or(|end| end > now + MARGIN)
     }
 }
 
@@ -103,6 +104,36 @@ impl Signers {
             signer.subjects.insert(subject.to_owned());
             return Ok(signer.credentials.clone());
         }
+        let credentials = Self::ask(session, subject).await?;
+        *kept = Some(Signer {
+            credentials: credentials.clone(),
+            subjects: HashSet::from([subject.to_owned()]),
+        });
+        Ok(credentials)
+    }
+
+    /// Credentials that are good for now, for a call about `subject`.
+    pub(super) async fn current(&self, session: &Session, subject: &str) -> Result<Credentials> {
+        let mut kept = self.0.lock().await;
+        if let Some(signer) = &*kept
+            && signer.has_time(SystemTime::now())
+        {
+            return Ok(signer.credentials.clone());
+        }
+        let credentials = Self::ask(session, subject).await?;
+        *kept = Some(Signer {
+            credentials: credentials.clone(),
+            subjects: HashSet::new(),
+        });
+        Ok(credentials)
+    }
+
+    /// Those that are kept were refused: the next call asks for others.
+    pub(super) async fn forget(&self) {
+        *self.0.lock().await = None;
+    }
+
+    async fn ask(session: &Session, subject: &str) -> Result<Credentials> {
         let credentials = match session.config().credentials_provider() {
             Some(provider) => {
                 // Neither a process that gives credentials nor every other source of them bounds its time.
@@ -114,13 +145,7 @@ impl Signers {
             }
             None => Err(CredentialsError::not_loaded("no source of them is set up")),
         };
-        let credentials =
-            credentials.map_err(|e| credentials_error(&e, subject, session.region()))?;
-        *kept = Some(Signer {
-            credentials: credentials.clone(),
-            subjects: HashSet::from([subject.to_owned()]),
-        });
-        Ok(credentials)
+        credentials.map_err(|e| credentials_error(&e, subject, session.region()))
     }
 }
 
@@ -176,7 +201,7 @@ fn encoded(text: &str) -> String {
 }
 
 /// The end of host names in the region's partition (AWS General Reference, "AWS service endpoints").
-fn dns_suffix(region: &str) -> &'static str {
+pub(super) fn dns_suffix(region: &str) -> &'static str {
     match region {
         r if r.starts_with("cn-") => "amazonaws.com.cn",
         r if r.starts_with("us-iso-") => "c2s.ic.gov",

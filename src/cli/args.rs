@@ -12,7 +12,8 @@ use std::time::Duration;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
-use super::{completions, fetch, help, man, quantity, unpack};
+use super::{completions, fetch, help, list, man, quantity, unpack};
+use crate::ops::select::Selection;
 use crate::unpack::{Duplicates, Limits};
 
 /// Fetches, verifies and keeps what is deployed on AWS Lambda.
@@ -45,6 +46,9 @@ pub enum Command {
     /// Unpack a package at hand, as safely as fetch does.
     #[command(long_about = unpack::ABOUT, after_long_help = help::sections(unpack::EXAMPLES, false))]
     Unpack(unpack::UnpackArgs),
+    /// List what is deployed: functions and their versions.
+    #[command(long_about = list::ABOUT, after_long_help = help::sections(list::EXAMPLES, false))]
+    List(list::ListArgs),
     /// Print the completion script of a shell.
     #[command(after_long_help = help::sections(completions::EXAMPLES, false))]
     Completions(completions::CompletionsArgs),
@@ -61,9 +65,9 @@ pub struct Globals {
     #[arg(long, global = true, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub profile: Option<String>,
 
-    /// Region [default: the function's ARN, AWS_REGION, or the profile's]
+    /// Region; list takes several [default: the function's ARN, AWS_REGION, or the profile's]
     #[arg(long, global = true, value_name = "REGION", value_parser = region)]
-    pub region: Option<String>,
+    pub region: Vec<String>,
 
     /// Lambda's endpoint, for an emulator or a VPC endpoint
     ///
@@ -165,6 +169,40 @@ pub enum When {
     Never,
 }
 
+/// Which functions, of all that a listing has.
+#[derive(Debug, Args)]
+pub struct SelectionArgs {
+    /// Only functions whose name matches: api-*, {api,web}-?; may be given several times
+    #[arg(long, value_name = "GLOB")]
+    pub include: Vec<String>,
+
+    /// No function whose name matches; may be given several times
+    #[arg(long, value_name = "GLOB")]
+    pub exclude: Vec<String>,
+
+    /// Only functions with this tag; of several, with all of them
+    ///
+    /// Tags are asked for with the Resource Groups Tagging API, for the whole region at once.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = tag)]
+    pub tag: Vec<(String, String)>,
+}
+
+impl SelectionArgs {
+    /// What the library takes.
+    pub fn selection(&self) -> crate::error::Result<Selection> {
+        let mut selection = Selection::new(&self.include, &self.exclude)?;
+        selection.tags.clone_from(&self.tag);
+        Ok(selection)
+    }
+}
+
+fn tag(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("expected a tag such as team=payments".to_owned()),
+    }
+}
+
 /// Bounds of an unpacking.
 #[derive(Debug, Args)]
 pub struct LimitArgs {
@@ -189,6 +227,13 @@ pub enum DuplicatesArg {
     First,
     /// The last entry counts.
     Last,
+}
+
+impl Command {
+    /// Whether `--region` may be given several times.
+    pub fn takes_regions(&self) -> bool {
+        matches!(self, Self::List(_))
+    }
 }
 
 impl LimitArgs {

@@ -9,6 +9,7 @@ use super::args::{Format, Globals, When};
 use super::progress::Mode;
 use crate::aws::SessionOptions;
 use crate::error::{Error, ErrorKind, Result};
+use crate::lambda::Pacers;
 
 /// What a run goes by.
 #[derive(Debug)]
@@ -21,8 +22,10 @@ pub struct Settings {
     pub verbosity: u8,
     /// Whether progress is shown.
     pub progress: When,
-    /// How AWS is spoken to.
+    /// How AWS is spoken to, in the first of the regions.
     pub session: SessionOptions,
+    /// Every `--region`.
+    pub regions: Vec<String>,
 }
 
 impl Globals {
@@ -46,7 +49,7 @@ impl Globals {
             session: SessionOptions {
                 keys: None,
                 profile: self.profile.clone(),
-                region: self.region.clone(),
+                region: self.region.first().cloned(),
                 endpoint_url: self.endpoint_url.clone(),
                 role_arn: self.role_arn.clone(),
                 external_id: self.external_id.clone(),
@@ -54,12 +57,29 @@ impl Globals {
                 connect_timeout: self.connect_timeout,
                 read_timeout: self.read_timeout,
                 max_rate: self.max_rate,
+                pacers: Pacers::default(),
             },
+            regions: self.region.clone(),
         })
     }
 }
 
 impl Settings {
+    /// Refuses several regions for a command that asks one.
+    ///
+    /// # Errors
+    /// There are several.
+    pub fn one_region(&self) -> Result<()> {
+        if self.regions.len() < 2 {
+            return Ok(());
+        }
+        Err(
+            Error::new(ErrorKind::Usage, "may be given once with this command")
+                .about("--region")
+                .hint("run it once for each region"),
+        )
+    }
+
     /// How progress is shown on this stderr.
     pub fn progress_mode(&self) -> Mode {
         let terminal = std::io::stderr().is_terminal()

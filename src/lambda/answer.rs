@@ -44,6 +44,31 @@ impl Answer {
         }
     }
 
+    /// An object; None of any other value.
+    pub(super) fn of_value(value: Value) -> Option<Self> {
+        match value {
+            Value::Object(map) => Some(Self(map)),
+            _ => None,
+        }
+    }
+
+    /// An answer with one list.
+    pub(super) fn of_list(field: &str, items: Vec<Value>) -> Self {
+        let mut map = Map::new();
+        map.insert(field.to_owned(), Value::Array(items));
+        Self(map)
+    }
+
+    /// The object itself.
+    pub(super) fn into_value(self) -> Value {
+        Value::Object(self.0)
+    }
+
+    /// One field, taken out.
+    pub(super) fn into_field(mut self, field: &str) -> Option<Value> {
+        self.0.swap_remove(field)
+    }
+
     /// The value at a JSON pointer such as `/Configuration/CodeSha256`; null counts as absent.
     pub fn get(&self, pointer: &str) -> Option<&Value> {
         let (first, rest) = match pointer.trim_start_matches('/').split_once('/') {
@@ -103,12 +128,17 @@ impl Answer {
                 };
             }
         }
-        if redact_env
-            && let Some(environment) = map
+        if redact_env {
+            let within = map
                 .get_mut("Configuration")
-                .and_then(|configuration| configuration.get_mut("Environment"))
-        {
-            redact(environment);
+                .and_then(|configuration| configuration.get_mut("Environment"));
+            if let Some(environment) = within {
+                redact(environment);
+            }
+            // A configuration by itself, from a list.
+            if let Some(environment) = map.get_mut("Environment") {
+                redact(environment);
+            }
         }
         // A map of JSON values always serializes.
         let mut json = serde_json::to_vec_pretty(&Value::Object(map)).unwrap_or_default();

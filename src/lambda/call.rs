@@ -42,7 +42,7 @@ struct Seen {
 #[derive(Debug)]
 struct Captured {
     status: u16,
-    request_id: Option<String>,
+    meta: CallMeta,
     body: Vec<u8>,
 }
 
@@ -85,12 +85,13 @@ impl Intercept for Capture {
         // Before deserialization the body is still a stream; now it is in memory, whole.
         let response = context.response();
         if let Some(body) = response.body().bytes() {
+            let header = |name| response.headers().get(name).map(ToOwned::to_owned);
             let captured = Captured {
                 status: response.status().as_u16(),
-                request_id: response
-                    .headers()
-                    .get("x-amzn-requestid")
-                    .map(ToOwned::to_owned),
+                meta: CallMeta {
+                    request_id: header("x-amzn-requestid"),
+                    server_date: header("date"),
+                },
                 body: body.to_vec(),
             };
             self.seen().answer = Some(captured);
@@ -105,11 +106,20 @@ impl Capture {
     }
 }
 
-/// An answer and AWS's id of the call that brought it.
+/// What a call's answer says about the call itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CallMeta {
+    /// AWS's id of the call: `x-amzn-RequestId`.
+    pub request_id: Option<String>,
+    /// The server's clock: the `Date` header as it came (RFC 9110 section 6.6.1).
+    pub server_date: Option<String>,
+}
+
+/// An answer and what it says about its call.
 #[derive(Debug)]
 pub(super) struct Called {
     pub(super) answer: Answer,
-    pub(super) request_id: Option<String>,
+    pub(super) meta: CallMeta,
 }
 
 impl Lambda {
@@ -120,6 +130,21 @@ impl Lambda {
         budget: Budget,
         send: impl Fn(Capture) -> F,
     ) -> Result<Called>
+    where
+        E: ProvideErrorMetadata + StdError + 'static,
+        F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+    {
+        let called = self.try_call(call, budget, send).await;
+        called.map_err(|failure| failure.into_error(call))
+    }
+
+    /// The same, for who must tell one failure from another by AWS's own words.
+    pub(super) async fn try_call<T, E, F>(
+        &self,
+        call: Call<'_>,
+        budget: Budget,
+        send: impl Fn(Capture) -> F,
+    ) -> Result<Called, CallFailure>
     where
         E: ProvideErrorMetadata + StdError + 'static,
         F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
@@ -140,11 +165,11 @@ impl Lambda {
                                 "{} of {}: answered, request {}",
                                 call.operation,
                                 call.subject,
-                                captured.request_id.as_deref().unwrap_or("unknown")
+                                captured.meta.request_id.as_deref().unwrap_or("unknown")
                             );
                             return Ok(Called {
                                 answer,
-                                request_id: captured.request_id,
+                                meta: captured.meta,
                             });
                         }
                         Err(why) => CallFailure::no_answer(why),
@@ -175,7 +200,7 @@ impl Lambda {
                     tokio::time::sleep(wait).await;
                     attempt += 1;
                 }
-                Decision::Stop => return Err(failure.into_error(call)),
+                Decision::Stop => return Err(failure),
             }
         }
     }

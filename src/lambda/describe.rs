@@ -8,6 +8,7 @@ use crate::package::{CodeLocation, ImageRef, S3ObjectRef};
 use crate::presigned::{LocationError, PresignedUrl};
 use crate::record::{FunctionRecord, Incomplete};
 
+use super::call::CallMeta;
 use super::failure::Call;
 use super::{Answer, Budget, Lambda};
 
@@ -15,7 +16,7 @@ use super::{Answer, Budget, Lambda};
 #[derive(Debug, Clone)]
 pub struct Described {
     answer: Answer,
-    request_id: Option<String>,
+    meta: CallMeta,
     function: FunctionRecord,
     package_type: String,
     code: Result<CodeLocation, NoCode>,
@@ -60,17 +61,12 @@ impl Lambda {
                     .send()
             })
             .await?;
-        Described::read(called.answer, called.request_id, function, &self.region)
+        Described::read(called.answer, called.meta, function, &self.region)
     }
 }
 
 impl Described {
-    fn read(
-        answer: Answer,
-        request_id: Option<String>,
-        asked: &FunctionRef,
-        region: &str,
-    ) -> Result<Self> {
+    fn read(answer: Answer, meta: CallMeta, asked: &FunctionRef, region: &str) -> Result<Self> {
         let text = |pointer: &str| answer.text(pointer).map(ToOwned::to_owned);
         if !answer
             .get("/Configuration")
@@ -124,7 +120,7 @@ impl Described {
             }),
             code,
             answer,
-            request_id,
+            meta,
         })
     }
 
@@ -135,7 +131,12 @@ impl Described {
 
     /// AWS's id of the call.
     pub fn request_id(&self) -> Option<&str> {
-        self.request_id.as_deref()
+        self.meta.request_id.as_deref()
+    }
+
+    /// What the answer says about the call.
+    pub fn meta(&self) -> &CallMeta {
+        &self.meta
     }
 
     /// Which function it is.
@@ -275,7 +276,7 @@ mod tests {
     fn described(body: &serde_json::Value) -> Described {
         let answer = Answer::parse(body.to_string().as_bytes()).unwrap();
         let asked = FunctionRef::new("f", None).unwrap();
-        Described::read(answer, None, &asked, "eu-west-1").unwrap()
+        Described::read(answer, CallMeta::default(), &asked, "eu-west-1").unwrap()
     }
 
     fn with_code(code: &serde_json::Value) -> Described {
@@ -334,7 +335,8 @@ mod tests {
             let body = serde_json::json!({"Configuration": configuration}).to_string();
             let answer = Answer::parse(body.as_bytes()).unwrap();
             let asked = FunctionRef::new("f", None).unwrap();
-            let error = Described::read(answer, None, &asked, "us-east-2").unwrap_err();
+            let error =
+                Described::read(answer, CallMeta::default(), &asked, "us-east-2").unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Service);
         }
     }

@@ -18,28 +18,28 @@ const MAX_WORDS: usize = 500;
 
 /// A call that failed.
 #[derive(Debug)]
-pub(super) struct CallFailure {
-    pub(super) kind: ErrorKind,
-    pub(super) retry: Failure,
+pub(crate) struct CallFailure {
+    pub(crate) kind: ErrorKind,
+    pub(crate) retry: Failure,
     /// AWS's error code.
-    code: Option<String>,
+    pub(super) code: Option<String>,
     /// AWS's message, or the causes of a local failure.
     detail: Option<String>,
-    status: Option<u16>,
+    pub(super) status: Option<u16>,
     request_id: Option<String>,
     /// The host that was asked, when it came so far.
-    pub(super) host: Option<String>,
+    pub(crate) host: Option<String>,
 }
 
 /// The call that failed, for the words of its error.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Call<'a> {
+pub(crate) struct Call<'a> {
     /// The operation: `GetFunction`.
-    pub(super) operation: &'a str,
+    pub(crate) operation: &'a str,
     /// What it is about, as the user named it.
-    pub(super) subject: &'a str,
+    pub(crate) subject: &'a str,
     /// The region that was asked.
-    pub(super) region: &'a str,
+    pub(crate) region: &'a str,
 }
 
 impl CallFailure {
@@ -100,6 +100,11 @@ impl CallFailure {
         failure
     }
 
+    /// A failure without an answer.
+    pub(crate) fn unanswered(kind: ErrorKind, retry: Failure, error: &dyn StdError) -> Self {
+        Self::local(kind, retry, causes(error))
+    }
+
     fn local(kind: ErrorKind, retry: Failure, detail: String) -> Self {
         Self {
             kind,
@@ -112,7 +117,8 @@ impl CallFailure {
         }
     }
 
-    fn from_answer(
+    /// What an answer's status and error code mean.
+    pub(crate) fn from_answer(
         status: u16,
         code: Option<&str>,
         message: Option<&str>,
@@ -133,7 +139,7 @@ impl CallFailure {
     }
 
     /// Why it failed, in a few words, for a retry's notice.
-    pub(super) fn reason(&self) -> String {
+    pub(crate) fn reason(&self) -> String {
         match (&self.code, self.status, &self.detail) {
             (Some(code), _, _) => code.clone(),
             (None, Some(status), None) => format!("status {status}"),
@@ -143,7 +149,7 @@ impl CallFailure {
     }
 
     /// The error as the user sees it.
-    pub(super) fn into_error(self, call: Call<'_>) -> Error {
+    pub(crate) fn into_error(self, call: Call<'_>) -> Error {
         let Call {
             operation,
             subject,

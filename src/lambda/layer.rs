@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::events::Event;
 use crate::package::CodeLocation;
 
+use super::call::CallMeta;
 use super::describe::{NoCode, code_sha256, zip_location};
 use super::failure::Call;
 use super::{Answer, Budget, Lambda};
@@ -14,6 +15,7 @@ use super::{Answer, Budget, Lambda};
 pub struct DescribedLayer {
     arn: String,
     answer: Answer,
+    meta: CallMeta,
     code: Result<CodeLocation, NoCode>,
 }
 
@@ -44,6 +46,7 @@ impl Lambda {
             arn: arn.to_owned(),
             code: zip_location(&called.answer, "/Content"),
             answer: called.answer,
+            meta: called.meta,
         })
     }
 }
@@ -52,6 +55,11 @@ impl DescribedLayer {
     /// The whole answer.
     pub fn answer(&self) -> &Answer {
         &self.answer
+    }
+
+    /// What the answer says about the call.
+    pub fn meta(&self) -> &CallMeta {
+        &self.meta
     }
 
     /// Where the code is.

@@ -4,7 +4,8 @@
 //! together ("Lambda quotas", API requests), shared with everybody who works in that account and region.
 //! larder takes a part of it, so that deployments beside it are not throttled.
 
-use std::sync::Mutex;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What AWS allows for all other calls together, a second.
@@ -25,6 +26,30 @@ pub enum Budget {
     GetPolicy,
     /// Everything else.
     Shared,
+}
+
+/// The pacers of a process: one an account and region, so that all who call there share its budget.
+#[derive(Clone, Default)]
+pub struct Pacers(Arc<Mutex<ByPlace>>);
+
+/// By account and region.
+type ByPlace = HashMap<(String, String), Arc<Pacer>>;
+
+impl Pacers {
+    /// The pacer of `account`, a word that stands for one, in `region`. The first who asks sets its rate.
+    pub fn of(&self, account: &str, region: &str, max_rate: f64) -> Arc<Pacer> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let pacer = all
+            .entry((account.to_owned(), region.to_owned()))
+            .or_insert_with(|| Arc::new(Pacer::new(max_rate)));
+        Arc::clone(pacer)
+    }
+}
+
+impl std::fmt::Debug for Pacers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pacers").finish_non_exhaustive()
+    }
 }
 
 /// Spaces out the calls to one account and region. Shared by all tasks.
@@ -89,11 +114,9 @@ impl Pacer {
         state.speed = (state.speed + RECOVERY).min(1.0);
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing panics while the lock is held; and its state is sound at each moment anyway.
-        self.state
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -129,6 +152,15 @@ mod tests {
             pacer.succeeded();
         }
         assert_eq!(started(&pacer, Budget::GetFunction, 1), 67);
+    }
+
+    #[test]
+    fn an_account_and_region_have_one_pacer() {
+        let pacers = Pacers::default();
+        let one = pacers.clone().of("1", "eu-west-1", 5.0);
+        assert!(Arc::ptr_eq(&one, &pacers.of("1", "eu-west-1", 9.0)));
+        assert!(!Arc::ptr_eq(&one, &pacers.of("2", "eu-west-1", 5.0)));
+        assert!(!Arc::ptr_eq(&one, &pacers.of("1", "eu-west-2", 5.0)));
     }
 
     #[test]

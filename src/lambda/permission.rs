@@ -56,6 +56,27 @@ pub const PERMISSIONS: &[Permission] = &[
         commands: "fetch",
     },
     Permission {
+        operation: Some("ListFunctions"),
+        action: "lambda:ListFunctions",
+        resource: "`*`: it takes no resource",
+        when: "always",
+        commands: "list",
+    },
+    Permission {
+        operation: Some("DescribeRegions"),
+        action: "ec2:DescribeRegions",
+        resource: "`*`: it takes no resource",
+        when: "with `--all-regions`",
+        commands: "list",
+    },
+    Permission {
+        operation: Some("GetResources"),
+        action: "tag:GetResources",
+        resource: "`*`: it takes no resource",
+        when: "with `--tag`",
+        commands: "list",
+    },
+    Permission {
         operation: Some("AssumeRole"),
         action: "sts:AssumeRole",
         resource: "the role",

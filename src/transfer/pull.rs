@@ -268,9 +268,9 @@ fn failed(e: HttpError) -> Broken {
             "the download broke off",
             "what came is not kept; running again starts anew".to_owned(),
         ),
-        HttpError::Redirect { .. } => {
+        HttpError::Redirect { .. } | HttpError::TooLong { .. } => {
             return Broken::Final(
-                Error::new(ErrorKind::Transfer, "the download was redirected astray").because(e),
+                Error::new(ErrorKind::Transfer, "the download was led astray").because(e),
             );
         }
     };

@@ -19,6 +19,7 @@ mod harness;
 mod interrupt;
 mod layers;
 mod leak;
+mod list;
 mod moto;
 mod options;
 mod parallel;

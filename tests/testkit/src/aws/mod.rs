@@ -14,6 +14,7 @@ mod lists;
 mod log;
 mod s3;
 mod server;
+mod services;
 mod side;
 mod storage;
 mod sts;
@@ -85,6 +86,7 @@ impl FakeAws {
         {
             let mut world = shared.world();
             world.url_lifetime = Duration::from_mins(10);
+            world.regions.push(REGION.to_owned());
             for key in [
                 Key::Unrecognized,
                 Key::Expired,
@@ -163,6 +165,12 @@ impl FakeAws {
             .world()
             .external_ids
             .insert(role_arn.to_owned(), external_id.to_owned());
+    }
+
+    /// Enables these regions for every account, beside the default one.
+    pub fn regions(&self, names: &[&str]) {
+        let names = names.iter().map(ToString::to_string);
+        self.shared.world().regions.extend(names);
     }
 
     /// Begins a function.

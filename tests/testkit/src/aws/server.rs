@@ -128,7 +128,7 @@ async fn exchange(
     } else if super::lambda::owns(&message.path) {
         (super::lambda::answer(shared, &call), Vec::new())
     } else if message.method == "POST" && message.path == "/" {
-        (super::sts::answer(shared, &call), Vec::new())
+        (super::services::answer(shared, &call), Vec::new())
     } else {
         (
             super::answer::S3Error::MethodNotAllowed.answer(&subject, &shared.clock),
@@ -185,7 +185,7 @@ fn name(message: &Message) -> (&'static str, Vec<String>) {
         let operation = match message.method.as_str() {
             "GET" => "GetObject",
             "HEAD" => "HeadObject",
-            "POST" if message.path == "/" => super::sts::operation(message),
+            "POST" if message.path == "/" => super::services::operation(message),
             _ => "Unknown",
         };
         (operation, Vec::new())

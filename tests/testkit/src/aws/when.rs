@@ -35,7 +35,13 @@ impl On {
             Self::Any => true,
             Self::Lambda => !matches!(
                 operation,
-                "GetObject" | "HeadObject" | "GetCallerIdentity" | "AssumeRole" | "Unknown"
+                "GetObject"
+                    | "HeadObject"
+                    | "GetCallerIdentity"
+                    | "AssumeRole"
+                    | "DescribeRegions"
+                    | "GetResources"
+                    | "Unknown"
             ),
             Self::GetFunction => operation == "GetFunction",
             Self::GetFunctionConfiguration => operation == "GetFunctionConfiguration",

@@ -52,6 +52,8 @@ pub(crate) struct World {
     pub external_ids: HashMap<String, String>,
     /// Answers of side reads: operation, function ARN (or empty), qualifier.
     pub sides: HashMap<(String, String, String), Value>,
+    /// The regions that are enabled for every account.
+    pub regions: Vec<String>,
     pub url_lifetime: Duration,
     /// Where presigned URLs point to; the endpoint itself when `None`.
     pub objects_at: Option<String>,
