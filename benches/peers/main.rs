@@ -258,9 +258,9 @@ fn tls(mut place: Place, items: &[Item], report: &mut String) -> io::Result<()> 
             r#"curl -sSf --cacert "$AWS_CA_BUNDLE" -o "$out" "$https/$name.zip""#,
         ),
         Peer::new(
-            "curl, https; sha256sum",
+            "curl, https; openssl dgst",
             "curl",
-            r#"curl -sSf --cacert "$AWS_CA_BUNDLE" -o "$out" "$https/$name.zip" && sha256sum "$out""#,
+            r#"curl -sSf --cacert "$AWS_CA_BUNDLE" -o "$out" "$https/$name.zip" && openssl dgst -sha256 "$out""#,
         ),
         Peer::new(
             "larder, http",
@@ -292,7 +292,7 @@ fn tls(mut place: Place, items: &[Item], report: &mut String) -> io::Result<()> 
         };
         let _ = writeln!(
             report,
-            "           TLS costs curl {:.3} s CPU, larder {:.3} s; larder's https to curl's with sha256sum: wall {:.2}, CPU {:.2}",
+            "           TLS costs curl {:.3} s CPU, larder {:.3} s; larder's https to curl's with openssl's hash: wall {:.2}, CPU {:.2}",
             more(1, 0),
             more(4, 3),
             ratio(&runs[4], &runs[2], |r| r.wall),
@@ -310,9 +310,9 @@ fn limited(place: Place, items: &[Item], report: &mut String) -> io::Result<()> 
             .before(|aws| aws.fault(On::Object.always(), Fault::IgnoreRange)),
         Peer::new("larder", "sh", transfer).before(FakeAws::clear_faults),
         Peer::new(
-            "curl; sha256sum",
-            "curl",
-            r#"curl -sSf -o "$out" "$url" && sha256sum "$out""#,
+            "curl; openssl dgst",
+            "openssl",
+            r#"curl -sSf -o "$out" "$url" && openssl dgst -sha256 "$out""#,
         ),
     ];
     let peers = Place::here(report, peers.into());

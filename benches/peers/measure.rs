@@ -86,7 +86,7 @@ impl Place<'_> {
 
     fn run(&self, peer: &Peer, item: &Item) -> std::io::Result<Run> {
         let out = self.dir.join("out");
-        let _ = std::fs::remove_dir_all(&out);
+        let _ = std::fs::remove_dir_all(&out).or_else(|_| std::fs::remove_file(&out));
         let before = children()?;
         let began = Instant::now();
         let mut child = Command::new("sh")
