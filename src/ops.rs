@@ -64,16 +64,6 @@ fn warn_of_leftover(published: &Published, reporter: &dyn Reporter) {
     }
 }
 
-/// Runs blocking work on a thread for such.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(e) => Err(Error::new(ErrorKind::Bug, "a blocking task failed").because(e)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;

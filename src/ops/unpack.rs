@@ -84,6 +84,7 @@ pub fn unpack(
     let staging = Staging::create(&dest, publish)?;
     let run = unpack::Options {
         hash_contents: false,
+        workers: None,
         cancel,
         reporter,
     };

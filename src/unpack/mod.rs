@@ -46,6 +46,7 @@ mod write;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use std::num::NonZero;
 use std::os::fd::BorrowedFd;
 
 use tokio_util::sync::CancellationToken;
@@ -97,6 +98,8 @@ pub enum Duplicates {
 pub struct Options<'a> {
     /// Compute the two content hashes of the tree while writing.
     pub hash_contents: bool,
+    /// How many threads may work, the caller's among them; None is one a core. More than two are not used.
+    pub workers: Option<NonZero<usize>>,
     /// Asked at each entry and at least each 256 KiB.
     pub cancel: &'a CancellationToken,
     /// Gets [`Event::UnpackStarted`] once, and [`Event::Unpacked`] from any worker.

@@ -169,6 +169,7 @@ impl Job<'_> {
             let code = staging.create_dir(&place)?;
             let options = unpack::Options {
                 hash_contents: true,
+                workers: None,
                 cancel: &cancel,
                 reporter: &*reporter,
             };

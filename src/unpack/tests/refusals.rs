@@ -890,6 +890,7 @@ fn a_plan_is_for_its_package_only() {
     let root = File::open(site.out()).unwrap();
     let options = Options {
         hash_contents: false,
+        workers: None,
         cancel: &CancellationToken::new(),
         reporter: &(),
     };
@@ -907,6 +908,7 @@ fn cancelled_or_in_the_way() {
     cancel.cancel();
     let options = Options {
         hash_contents: false,
+        workers: None,
         cancel: &cancel,
         reporter: &(),
     };
