@@ -129,6 +129,16 @@ fn every_call_that_aws_sees_is_in_the_table_of_permissions() {
             .run(&["fetch", name, "--layers", "--role-arn", role])
             .expect(0);
     }
+    bench
+        .run(&["list", "--all-regions", "--max-rate", "1000"])
+        .expect(0);
+    bench.run(&["list", "--tag", "a=b"]).expect(0);
+    bench
+        .aws
+        .function("scaled")
+        .set("CapacityProviderConfig", serde_json::json!({}))
+        .create();
+    crate::snapshot::snapshot(&bench, &["scaled"]).expect(0);
     let asked: BTreeSet<&str> = bench.aws.requests().iter().map(|r| r.operation).collect();
     let listed: BTreeSet<&str> = PERMISSIONS.iter().filter_map(|p| p.operation).collect();
     assert_eq!(asked, listed);
