@@ -29,3 +29,4 @@ mod signature;
 mod snapshot;
 mod storage;
 mod tsa;
+mod verify;
