@@ -1,5 +1,5 @@
 # The few words a contributor needs. `.ci/run` calls the same commands.
-.PHONY: demo test lint bench fuzz doc
+.PHONY: demo test lint bench bench-images fuzz doc
 
 demo:            ## the main job against an embedded AWS: no account, no network
 	cargo run --example demo
@@ -16,6 +16,9 @@ lint:            ## format, clippy, documentation, licences and sources of depen
 
 bench:           ## larder beside its peers; ROUNDS, ITEMS and LARDER_CORPUS=DIR choose
 	cargo bench --bench peers
+
+bench-images:    ## pulling an image beside skopeo, from docker-registry; ROUNDS, LAYERS and LAYER_MB choose
+	cargo bench --bench images
 
 doc:             ## the library's documentation
 	cargo doc --no-deps --open

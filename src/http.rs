@@ -227,8 +227,11 @@ impl HttpClient {
             if let Some(accept) = get.accept {
                 request = request.header(header::ACCEPT, HeaderValue::from_static(accept));
             }
-            // Once the way has left the origin it stays out, wherever the way leads then.
-            authorization = authorization.filter(|_| url.origin() == get.url.origin());
+            // Once the way has left the origin it stays out, wherever the way leads then. A signed URL is a credential of
+            // its own, and S3 refuses two.
+            authorization = authorization.filter(|_| {
+                url.origin() == get.url.origin() && (hops.is_empty() || !is_signed(&url))
+            });
             if let Some(Authorization(value)) = authorization {
                 request = request.header(header::AUTHORIZATION, value.clone());
             }
@@ -275,6 +278,12 @@ impl HttpClient {
             hops: vec![url.clone()],
         })
     }
+}
+
+/// Whether the query of a URL signs it (AWS Signature Version 4, or 2).
+fn is_signed(url: &Url) -> bool {
+    url.query_pairs()
+        .any(|(name, _)| matches!(&*name, "X-Amz-Signature" | "Signature"))
 }
 
 fn is_redirect(status: u16) -> bool {

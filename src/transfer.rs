@@ -108,6 +108,7 @@ pub async fn download<S: Source>(
 ) -> Result<(Verified, Stats)> {
     let size = size_of(&target);
     let connections = target.connections().clamp(1, CONNECTIONS);
+    let at_once = target.at_once();
     context
         .reporter
         .report(&Event::DownloadStarted { subject, size });
@@ -126,7 +127,7 @@ pub async fn download<S: Source>(
         url_refreshes: 0,
         code_changes: 0,
     };
-    let mut spool = Spool::start(spool);
+    let mut spool = Spool::start(spool, at_once);
     loop {
         // Also of an empty package it is asked once what the server has.
         if transfer.missing().is_empty() && transfer.stats().requests > 0 {

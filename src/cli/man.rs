@@ -72,8 +72,8 @@ fn pages() -> io::Result<Vec<(String, Vec<u8>)>> {
     // clap's own `help` needs no page.
     let mut root = args::tree().disable_help_subcommand(true);
     root.build();
-    let mut all = vec![&root];
-    all.extend(root.get_subcommands());
+    let mut all = Vec::new();
+    collect(&root, &mut all);
     let names: Vec<String> = all.iter().map(|c| page_name(c)).collect();
     all.iter()
         .zip(&names)
@@ -81,7 +81,17 @@ fn pages() -> io::Result<Vec<(String, Vec<u8>)>> {
         .collect()
 }
 
-/// `larder`, `larder-fetch`.
+/// A command, and all below it but `help`.
+fn collect<'a>(command: &'a Command, out: &mut Vec<&'a Command>) {
+    out.push(command);
+    for below in command.get_subcommands() {
+        if below.get_name() != "help" {
+            collect(below, out);
+        }
+    }
+}
+
+/// `larder`, `larder-fetch`, `larder-custody-add`.
 fn page_name(command: &Command) -> String {
     let name = command.get_display_name().unwrap_or(command.get_name());
     name.to_owned()
@@ -159,7 +169,12 @@ mod tests {
         let tree = args::tree();
         let commands = tree.get_subcommands().filter(|c| c.get_name() != "help");
         let mut expected = vec!["larder.1".to_owned()];
-        expected.extend(commands.map(|c| format!("larder-{}.1", c.get_name())));
+        for command in commands {
+            expected.push(format!("larder-{}.1", command.get_name()));
+            let below = command.get_subcommands().filter(|c| c.get_name() != "help");
+            expected
+                .extend(below.map(|b| format!("larder-{}-{}.1", command.get_name(), b.get_name())));
+        }
         assert_eq!(names, expected);
         assert!(names.len() > 4);
         for (name, text) in pages {

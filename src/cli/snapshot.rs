@@ -18,6 +18,7 @@ use super::output::{Summary, Tone};
 use super::quantity::{count, size, time};
 use super::signing::SigningArgs;
 use crate::error::{Error, ErrorKind, Result};
+use crate::events::{Event, Reporter as _};
 use crate::evidence::statement::masked_command;
 use crate::function::FunctionRef;
 use crate::ops::snapshot::{self, FunctionOutcome, LayerOutcome, Snapshot, SnapshotOptions};
@@ -53,6 +54,7 @@ pub(super) const EXAMPLES: &[Example] = &[
 
 /// Arguments of `larder snapshot`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct SnapshotArgs {
     /// Name, partial ARN or ARN; with a version or alias after a colon, that one alone
     #[arg(value_name = "FUNCTION", required_unless_present = "all")]
@@ -144,10 +146,20 @@ impl SnapshotArgs {
         let taken = interrupt::run(&context.progress, async |cancel| {
             let reporter = Arc::clone(&context.progress);
             let common = &context.settings.session;
-            snapshot::snapshot(common, &options, reporter, cancel).await
+            Box::pin(snapshot::snapshot(common, &options, reporter, cancel)).await
         })?;
         context.progress.finish();
         context.output.result(&summary(&taken), &report(&taken))?;
+        if let Some(error) = &taken.unsealed
+            && (taken.has_mismatch() || taken.failed().next().is_some())
+        {
+            // Another cause gives the exit code.
+            context.progress.report(&Event::Warning {
+                subject: error.subject().unwrap_or("the bag"),
+                message: error.message(),
+                hint: error.hint_text(),
+            });
+        }
         verdict(taken)
     }
 
@@ -270,9 +282,10 @@ fn report(taken: &Snapshot) -> Report<'_> {
 fn summary(taken: &Snapshot) -> Summary {
     let report = report(taken);
     let good = taken.failed().next().is_none() && report.mismatches == 0;
-    let (tone, done) = match good {
-        true => (Tone::Good, "bagged"),
-        false => (Tone::Mixed, "bagged in part"),
+    let (tone, done) = if good {
+        (Tone::Good, "bagged")
+    } else {
+        (Tone::Mixed, "bagged in part")
     };
     let functions = taken.functions.len() as u64;
     let subject = count(functions, "function", "functions");
@@ -281,7 +294,8 @@ fn summary(taken: &Snapshot) -> Summary {
         .iter()
         .map(|(status, number)| format!("{number} {status}"))
         .collect();
-    let versions: usize = taken.functions.iter().map(|f| f.versions.len()).sum();
+    let versions = taken.functions.iter().flat_map(|f| &f.versions);
+    let versions = versions.filter(|version| version.path.is_some()).count();
     let mut out = Summary::new(tone, done, &subject)
         .line("ended", &counts.join(", "))
         .line("versions", &versions.to_string());

@@ -91,14 +91,14 @@ mod tests {
             fingerprint: "SHA256:abc".to_owned(),
             namespace: "larder-bag",
         };
-        let signed = instructions(Some(&signer), true);
+        let text = instructions(Some(&signer), true);
         for part in [
             "-n larder-bag",
             "SHA256:abc",
             "ssh-ed25519 AAAA",
             "openssl ts -verify",
         ] {
-            assert!(signed.contains(part), "{part}: {signed}");
+            assert!(text.contains(part), "{part}: {text}");
         }
         let plain = instructions(None, false);
         assert!(plain.contains("not signed") && !plain.contains("openssl"));

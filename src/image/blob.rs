@@ -27,6 +27,7 @@ pub(super) struct Blob {
     digest: Sha256Digest,
     claim: Claim,
     connections: usize,
+    at_once: usize,
 }
 
 impl Blob {
@@ -35,6 +36,7 @@ impl Blob {
         repository: &str,
         descriptor: &Descriptor,
         connections: usize,
+        at_once: usize,
     ) -> Self {
         Self {
             registry,
@@ -42,6 +44,7 @@ impl Blob {
             digest: descriptor.digest,
             claim: Claim::manifest(descriptor.digest, descriptor.size),
             connections,
+            at_once,
         }
     }
 
@@ -82,6 +85,10 @@ impl Source for Blob {
 
     fn connections(&self) -> usize {
         self.connections
+    }
+
+    fn at_once(&self) -> usize {
+        self.at_once
     }
 }
 

@@ -20,7 +20,7 @@ mod sides;
 mod units;
 mod version;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -203,6 +203,8 @@ struct Run<'a> {
     layers: Mutex<HashMap<String, layers::Cell>>,
     /// What was kept of packages, for the statement.
     acquired: Mutex<Vec<Acquired>>,
+    /// Directories of function versions that are in the bag.
+    versions: Mutex<HashSet<String>>,
     /// Files about functions that are in the bag.
     documents: AtomicU64,
     spools: AtomicU64,
@@ -246,6 +248,7 @@ impl<'a> Run<'a> {
             downloads: Semaphore::new(DOWNLOADS),
             layers: Mutex::default(),
             acquired: Mutex::default(),
+            versions: Mutex::default(),
             documents: AtomicU64::new(0),
             spools: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
@@ -264,8 +267,8 @@ impl<'a> Run<'a> {
         for place in &places {
             self.region(place).await?;
         }
-        let units = self.units(&places).await?;
-        let functions = self.all(units).await?;
+        let (units, unlisted) = self.units(&places).await?;
+        let functions = self.all(units, unlisted).await?;
         self.refuse_nothing(&functions)?;
         let mut layers: Vec<LayerOutcome> = lock(&self.layers)
             .values()
@@ -286,7 +289,11 @@ impl<'a> Run<'a> {
     }
 
     /// Works on several units at once.
-    async fn all(&self, units: Vec<Unit<'_>>) -> Result<Vec<FunctionOutcome>> {
+    async fn all(
+        &self,
+        units: Vec<Unit<'_>>,
+        unlisted: Vec<FunctionOutcome>,
+    ) -> Result<Vec<FunctionOutcome>> {
         let total = units.len() as u64;
         let done = AtomicU64::new(0);
         let mut outcomes = futures_util::stream::iter(units)
@@ -297,7 +304,15 @@ impl<'a> Run<'a> {
                     total,
                     subject: &subject,
                 });
-                let outcome = self.function(unit).await;
+                let region = unit.place.session.region().to_owned();
+                let outcome = match self.function(unit).await {
+                    Err(e) if !is_fatal(e.kind()) => Ok(FunctionOutcome::failed(
+                        subject.clone(),
+                        region,
+                        Trouble::of(&e),
+                    )),
+                    outcome => outcome,
+                };
                 let done = done.fetch_add(1, Ordering::Relaxed) + 1;
                 self.reporter.report(&Event::Taken {
                     done,
@@ -307,21 +322,28 @@ impl<'a> Run<'a> {
                 outcome
             })
             .buffer_unordered(FUNCTIONS);
-        let mut functions = Vec::new();
+        let mut functions = unlisted;
+        for outcome in &functions {
+            self.note_outcome(outcome);
+        }
         while let Some(outcome) = outcomes.next().await {
             let outcome = outcome?;
-            self.log.note("function", outcome.to_log());
+            self.note_outcome(&outcome);
             self.log.check()?;
-            if let Some(reason) = &outcome.reason {
-                self.log.report(&Event::Warning {
-                    subject: &outcome.function,
-                    message: &format!("{}: {reason}", outcome.status_name()),
-                    hint: None,
-                });
-            }
             functions.push(outcome);
         }
         Ok(functions)
+    }
+
+    fn note_outcome(&self, outcome: &FunctionOutcome) {
+        self.log.note("function", outcome.to_log());
+        if let Some(reason) = &outcome.reason {
+            self.log.report(&Event::Warning {
+                subject: &outcome.function,
+                message: &format!("{}: {reason}", outcome.status_name()),
+                hint: None,
+            });
+        }
     }
 
     /// A bag that holds nothing of any function would be none.

@@ -53,6 +53,11 @@ pub trait Source: fmt::Display + Send + Sync {
     fn connections(&self) -> usize {
         usize::MAX
     }
+
+    /// How many transfers like this one run at the same time: they share what one may hold in memory.
+    fn at_once(&self) -> usize {
+        1
+    }
 }
 
 /// Which bytes are asked for.

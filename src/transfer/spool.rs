@@ -24,11 +24,12 @@ const BLOCK: usize = 256 * 1024;
 /// An open spool.
 pub(super) struct Spool {
     queue: mpsc::Sender<Work>,
+    at_once: usize,
     writer: JoinHandle<Result<File>>,
 }
 
 /// A spool whose bytes were handed out; it can only begin anew.
-pub(super) struct Spent(File);
+pub(super) struct Spent(File, usize);
 
 /// The writer ended before it was told to; [`Spool::failure`] says why.
 #[derive(Debug)]
@@ -41,11 +42,12 @@ enum Work {
 }
 
 impl Spool {
-    /// Begins with an empty file.
-    pub(super) fn start(file: File) -> Self {
-        let (queue, work) = mpsc::channel(QUEUE);
+    /// Begins with an empty file, one of `at_once` spools that are filled at the same time: they share what may wait.
+    pub(super) fn start(file: File, at_once: usize) -> Self {
+        let (queue, work) = mpsc::channel((QUEUE / at_once.max(1)).max(2));
         Self {
             queue,
+            at_once,
             writer: tokio::task::spawn_blocking(move || write_all(file, work)),
         }
     }
@@ -71,7 +73,7 @@ impl Spool {
             && let Ok(received) = received.await
         {
             let file = (&mut self.writer).await.map_err(joined)??;
-            return Ok((received, Spent(file)));
+            return Ok((received, Spent(file, self.at_once)));
         }
         Err(self.failure().await)
     }
@@ -90,7 +92,7 @@ impl Spent {
     /// Empties the file and begins anew.
     pub(super) fn restart(self) -> Result<Spool> {
         empty(&self.0)?;
-        Ok(Spool::start(self.0))
+        Ok(Spool::start(self.0, self.1))
     }
 }
 
@@ -169,7 +171,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_written_since_the_last_reset_is_hashed() {
-        let spool = Spool::start(tempfile::tempfile().unwrap());
+        let spool = Spool::start(tempfile::tempfile().unwrap(), 1);
         write(&spool, 0, b"lost").await;
         spool.reset().await.unwrap();
         write(&spool, 0, b"ab").await;
@@ -189,7 +191,7 @@ mod tests {
     async fn bytes_in_any_order_have_the_digest_of_the_whole() {
         let data: Vec<u8> = (0..2_000_000u32).map(|n| (n % 251) as u8).collect();
         let data = Bytes::from(data);
-        let spool = Spool::start(tempfile::tempfile().unwrap());
+        let spool = Spool::start(tempfile::tempfile().unwrap(), 1);
         let mut parts: Vec<usize> = (0..data.len()).step_by(70_000).collect();
         fastrand::Rng::with_seed(5).shuffle(&mut parts);
         for at in parts {
@@ -203,7 +205,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_hashed_is_never_overwritten() {
-        let spool = Spool::start(tempfile::tempfile().unwrap());
+        let spool = Spool::start(tempfile::tempfile().unwrap(), 1);
         write(&spool, 0, b"abc").await;
         write(&spool, 1, b"x").await;
         let error = spool.finish().await.err().unwrap();
@@ -215,7 +217,7 @@ mod tests {
         let Ok(full) = File::options().write(true).open("/dev/full") else {
             return; // not a Linux machine
         };
-        let spool = Spool::start(full);
+        let spool = Spool::start(full, 1);
         for _ in 0..QUEUE + 2 {
             if spool.write(0, Bytes::from_static(b"x")).await.is_err() {
                 break;

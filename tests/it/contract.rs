@@ -5,7 +5,8 @@ use std::path::Path;
 
 use larder::lambda::permission::PERMISSIONS;
 use larder::record::Record;
-use larder_testkit::packages;
+use larder_testkit::image::{Family, Image};
+use larder_testkit::{Login, packages};
 use serde_json::Value;
 
 use crate::harness::{Bench, json};
@@ -114,12 +115,30 @@ fn every_call_that_aws_sees_is_in_the_table_of_permissions() {
         .function("image")
         .image("r.example/i:t", digest)
         .create();
+    let pulled = Image::build(Family::Docker).layer("x").create();
+    let uri = bench.aws.push("app", &pulled, Login::Ecr);
+    bench
+        .aws
+        .function("pulled")
+        .image(&uri, &pulled.digest)
+        .create();
+    bench.run(&["fetch", "pulled", "--pull-image"]).expect(0);
     for name in ["zip", "own", "image"] {
         let role = "arn:aws:iam::123456789012:role/reader";
         bench
             .run(&["fetch", name, "--layers", "--role-arn", role])
             .expect(0);
     }
+    bench
+        .run(&["list", "--all-regions", "--max-rate", "1000"])
+        .expect(0);
+    bench.run(&["list", "--tag", "a=b"]).expect(0);
+    bench
+        .aws
+        .function("scaled")
+        .set("CapacityProviderConfig", serde_json::json!({}))
+        .create();
+    crate::snapshot::snapshot(&bench, &["scaled"]).expect(0);
     let asked: BTreeSet<&str> = bench.aws.requests().iter().map(|r| r.operation).collect();
     let listed: BTreeSet<&str> = PERMISSIONS.iter().filter_map(|p| p.operation).collect();
     assert_eq!(asked, listed);

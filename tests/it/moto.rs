@@ -421,6 +421,98 @@ fn versions_and_aliases() {
 }
 
 #[test]
+fn a_snapshot_of_an_account_is_accepted_by_stock_tools() {
+    let Some(venv) = Venv::get() else { return };
+    if !crate::signature::tools() {
+        return;
+    }
+    for moto in Moto::both() {
+        let dir = tempfile::tempdir().unwrap();
+        let package = packages::small(venv, dir.path(), "snapped");
+        moto.deploy("snap", &package);
+        for _ in 0..2 {
+            // moto publishes no version of what it has one of.
+            let touch = json!({"FunctionName": "snap", "ZipFile": {"$file": package.zip}});
+            moto.call("lambda", "update_function_code", touch);
+            moto.call("lambda", "publish_version", json!({"FunctionName": "snap"}));
+        }
+        moto.serve("snap", &package.zip);
+        let alias = json!({"FunctionName": "snap", "Name": "live", "FunctionVersion": "1",
+            "RoutingConfig": {"AdditionalVersionWeights": {"2": 0.25}}});
+        moto.call("lambda", "create_alias", alias);
+        let layer =
+            json!({"LayerName": "snap-layer", "Content": {"ZipFile": {"$file": package.zip}}});
+        let layer = moto.call("lambda", "publish_layer_version", layer);
+        moto.deploy("snap-layered", &package);
+        let layers = json!({"FunctionName": "snap-layered", "Layers": [layer["LayerVersionArn"]]});
+        moto.call("lambda", "update_function_configuration", layers);
+        moto.serve("snap-layered", &package.zip);
+        let repository = moto.call(
+            "ecr",
+            "create_repository",
+            json!({"repositoryName": "snap"}),
+        );
+        let uri = &repository["repository"]["repositoryUri"];
+        let part = |media: &str, c: &str| {
+            json!({"mediaType": format!("application/vnd.oci.image.{media}"), "size": 512,
+                "digest": format!("sha256:{}", c.repeat(64))})
+        };
+        let manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "config": part("config.v1+json", "b"),
+            "layers": [part("layer.v1.tar+gzip", "c")],
+        });
+        let pushed = json!({"repositoryName": "snap", "imageManifest": manifest.to_string(), "imageTag": "v1"});
+        moto.call("ecr", "put_image", pushed);
+        let code = json!({"ImageUri": format!("{}:v1", uri.as_str().unwrap())});
+        let image = json!({"FunctionName": "snap-image", "PackageType": "Image", "Role": moto.role(), "Code": code});
+        moto.call("lambda", "create_function", image);
+
+        crate::signature::keygen(dir.path(), "key", "ed25519", &[], "");
+        let ran = moto.larder(
+            dir.path(),
+            &[
+                "snapshot",
+                "snap",
+                "snap-layered",
+                "snap-image",
+                "snap-nowhere",
+                "--bag",
+                "bag",
+                "--max-rate",
+                "1000",
+                "--sign-key",
+                "key",
+            ],
+        );
+        eprintln!("{}{}", ran.stdout, ran.stderr);
+        // moto states no place for a layer's package, and the last function is not there.
+        let ran = ran.expect(3).says(&["snap-nowhere", "snap-layer"]);
+        assert!(
+            ran.stdout.contains("1 gone, 1 image, 1 partial, 1 saved"),
+            "{}",
+            ran.stdout
+        );
+        let bag = dir.path().join("bag");
+        crate::snapshot::is_whole(&bag);
+        crate::snapshot::stock::stock_tools_accept(&bag);
+        let live = crate::snapshot::at(&bag, "snap").join("aliases/live/alias.json");
+        let live = read_json(&live);
+        assert_eq!(live["RoutingConfig"]["AdditionalVersionWeights"]["2"], 0.25);
+        let versions = names(&crate::snapshot::at(&bag, "snap").join("versions"));
+        assert_eq!(versions, ["1", "2", "LATEST"]);
+        for version in versions {
+            let zip = crate::snapshot::at(&bag, "snap")
+                .join("versions")
+                .join(version)
+                .join("package.zip");
+            assert!(std::fs::read(zip).unwrap() == package.bytes());
+        }
+    }
+}
+
+#[test]
 fn an_update_takes_over_new_code_only() {
     let Some(venv) = Venv::get() else { return };
     for moto in Moto::both() {

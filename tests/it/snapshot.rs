@@ -2,12 +2,13 @@
 
 mod crash;
 mod evidence;
-mod stock;
+pub mod stock;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use larder_testkit::{Fault, LambdaError, On, code_sha256, packages};
+use larder_testkit::image::Family;
+use larder_testkit::{Fault, LambdaError, Login, On, code_sha256, packages};
 use serde_json::{Value, json};
 
 use crate::harness::{self, Bench, Ran};
@@ -502,6 +503,71 @@ fn a_region_is_taken_whole_and_several_one_after_the_other() {
     std::fs::remove_dir_all(account.bag()).unwrap();
     account.snapshot(&["--all", "--exclude", "pict*"]).expect(0);
     assert!(!account.at("pictures").exists() && account.at("orders").exists());
+}
+
+#[test]
+fn a_region_that_cannot_be_listed_does_not_stop_the_others() {
+    let account = Account::new();
+    let refusal = LambdaError::new(403, "AccessDeniedException", "not authorized");
+    let second = On::ListFunctions.nth(2);
+    account.bench.aws.fault(second, Fault::Lambda(refusal));
+    account
+        .snapshot(&["--all", "--region", "us-east-1", "--region", "eu-west-1"])
+        .expect(3)
+        .says(&["all functions of eu-west-1", "lambda:ListFunctions"]);
+    is_whole(&account.bag());
+    assert!(account.at("orders").exists());
+}
+
+#[test]
+fn a_version_that_two_names_lead_to_is_taken_once() {
+    let account = Account::new();
+    let refusal = LambdaError::new(403, "AccessDeniedException", "not authorized");
+    account
+        .bench
+        .aws
+        .fault(On::ListAliases.always(), Fault::Lambda(refusal));
+    // Without the list, an alias is known by GetFunction alone.
+    account.snapshot(&["orders:live", "orders:1"]).expect(4);
+    is_whole(&account.bag());
+    let record = harness::json(&account.at("orders").join("record.json"));
+    assert_eq!(record["outcome"]["versions"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn an_image_is_pulled_whole_into_the_bag_or_not_at_all() {
+    let bench = Bench::new();
+    let image = crate::images::small(Family::Oci);
+    let uri = bench.aws.push("team/web", &image, Login::Ecr);
+    planted(&bench, "web")
+        .image(&format!("{uri}:v1"), &image.digest)
+        .create();
+    let ran = snapshot(&bench, &["web", "--pull-image", "-vvv"]).expect(0);
+    crate::proof::harmless(&ran);
+    let bag = bench.path("bag");
+    is_whole(&bag);
+    stock::stock_tools_accept(&bag);
+    let version = at(&bag, "web").join("versions/LATEST");
+    let checked = larder::image::layout::verify(&version.join("image"), &[], &|| false).unwrap();
+    assert_eq!(checked.findings, []);
+    let root: larder::digest::Sha256Digest = image.digest.parse().unwrap();
+    assert_eq!(checked.roots, [root]);
+    let record = harness::json(&version.join("image.json"));
+    assert_eq!(record["blobs"], image.blobs.len());
+    for bytes in files(&bag).values() {
+        assert!(!String::from_utf8_lossy(bytes).contains(larder_testkit::SECRET_MARKER));
+    }
+
+    // A registry that denies leaves the record, and no part of the image.
+    std::fs::remove_dir_all(&bag).unwrap();
+    let refusal = LambdaError::new(400, "AccessDeniedException", "not authorized");
+    let token = On::Operation("GetAuthorizationToken").always();
+    bench.aws.fault(token, Fault::Lambda(refusal));
+    snapshot(&bench, &["web", "--pull-image"])
+        .expect(4)
+        .says(&["ecr:GetAuthorizationToken"]);
+    is_whole(&bag);
+    assert!(version.join("image.json").exists() && !version.join("image").exists());
 }
 
 #[test]

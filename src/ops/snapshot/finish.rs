@@ -82,8 +82,8 @@ pub(super) async fn seal(
     if let (Some(armor), Some(url)) = (&signature, &options.tsa_url) {
         let request = Request::new(Sha256Digest::of(armor.as_bytes()));
         match request.send(&taken.http, url).await {
-            Ok(token) => {
-                bag.loose(TIMESTAMP, &token)?;
+            Ok(stamp) => {
+                bag.loose(TIMESTAMP, &stamp)?;
                 has_stamp = true;
             }
             Err(e) => unsealed = Some(e.hint("the bag is kept, signed and without a time stamp")),

@@ -56,7 +56,9 @@ impl Run<'_> {
         let mut scaled = BTreeSet::new();
         let mut arn = None;
         for version in self.wanted(&unit.qualifiers, &known) {
-            let (outcome, described) = self.version(&subject, &version).await?;
+            let Some((outcome, described)) = self.version(&subject, &version).await? else {
+                continue;
+            };
             if let Some(described) = described {
                 package_types.insert(described.package_type().to_owned());
                 if described
@@ -162,24 +164,23 @@ impl Run<'_> {
             known.aliases.iter().map(|a| (a.name.as_str(), a)).collect();
         let mut wanted: Vec<String> = Vec::new();
         for qualifier in qualifiers {
-            match qualifier.as_deref() {
-                Some(name) => match aliases.get(name) {
+            if let Some(name) = qualifier.as_deref() {
+                match aliases.get(name) {
                     Some(alias) => wanted.extend(routed(alias)),
                     None => wanted.push(name.to_owned()),
-                },
-                None => {
-                    let chosen = self.options.versions;
-                    if chosen.holds(LATEST) {
-                        wanted.push(LATEST.to_owned());
-                    }
-                    let published = known.published.iter().map(u64::to_string);
-                    wanted.extend(published.filter(|number| chosen.holds(number)));
-                    wanted.extend(known.aliases.iter().flat_map(routed));
-                    if wanted.is_empty() && !known.listed {
-                        // The lists were not given: what there surely is says why.
-                        wanted.push(LATEST.to_owned());
-                    }
                 }
+                continue;
+            }
+            let chosen = self.options.versions;
+            if chosen.holds(LATEST) {
+                wanted.push(LATEST.to_owned());
+            }
+            let published = known.published.iter().map(u64::to_string);
+            wanted.extend(published.filter(|number| chosen.holds(number)));
+            wanted.extend(known.aliases.iter().flat_map(routed));
+            if wanted.is_empty() && !known.listed {
+                // The lists were not given: what there surely is says why.
+                wanted.push(LATEST.to_owned());
             }
         }
         let mut seen = BTreeSet::new();

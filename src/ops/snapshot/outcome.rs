@@ -177,7 +177,8 @@ impl FunctionOutcome {
         let status = match (first, versions.first()) {
             (None, Some(version)) if trouble.is_none() => version.status,
             (Some(first), _) if broken.len() == versions.len() => first.status,
-            (None, None) => trouble.as_ref().map_or(Status::Failed, Trouble::status),
+            // A function without any version of those that were chosen.
+            (None, None) => trouble.as_ref().map_or(Status::Saved, Trouble::status),
             _ => Status::Partial,
         };
         let (cause, reason) = match (first, trouble) {
@@ -198,6 +199,11 @@ impl FunctionOutcome {
             reason,
             cause,
         }
+    }
+
+    /// Nothing of it could be had.
+    pub(super) fn failed(function: String, region: String, trouble: Trouble) -> Self {
+        Self::of(function, region, Vec::new(), Vec::new(), Some(trouble))
     }
 
     pub(super) fn status_name(&self) -> &'static str {
@@ -272,6 +278,7 @@ mod tests {
             (&[Gone, Gone], true, Gone),
             (&[Saved], true, Partial),
             (&[], true, Denied),
+            (&[], false, Saved),
         ] {
             let versions: Vec<_> = versions.iter().map(|s| version(*s)).collect();
             let denied = denied.then(trouble);

@@ -146,7 +146,7 @@ impl Run<'_> {
                     (sha256, size),
                     Some(target.claim),
                     &error,
-                    json!({}),
+                    &json!({}),
                 );
             }
         }
@@ -206,7 +206,7 @@ impl Run<'_> {
             (sha256, size),
             stated.then_some(claim),
             &error,
-            how,
+            &how,
         )
     }
 
@@ -218,7 +218,7 @@ impl Run<'_> {
         (sha256, size): (Sha256Digest, u64),
         claim: Option<Claim>,
         error: &Error,
-        how: serde_json::Value,
+        how: &serde_json::Value,
     ) -> Result<Had> {
         let below = item.path.strip_prefix("data/").unwrap_or(&item.path);
         let path = format!("{QUARANTINE}/{below}");

@@ -3,13 +3,15 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Place, Run, SnapshotOptions};
+use super::outcome::{FunctionOutcome, Trouble};
+use super::{Place, Run, SnapshotOptions, is_fatal};
 use crate::aws::{Session, SessionOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::Reporter;
 use crate::evidence::log::Log;
 use crate::function::FunctionRef;
 use crate::lambda::{Lambda, Scope};
+use crate::ops::select::Selection;
 
 /// One function in one region.
 pub(super) struct Unit<'a> {
@@ -65,19 +67,21 @@ pub(super) fn places(
 }
 
 impl Run<'_> {
-    /// All units, in the order in which they were named or listed.
-    pub(super) async fn units<'p>(&self, places: &'p [Place]) -> Result<Vec<Unit<'p>>> {
-        let mut units: Vec<Unit<'p>> = Vec::new();
+    /// All units, in the order in which they were named or listed; and what stands for the regions that could not be
+    /// listed.
+    pub(super) async fn units<'p>(
+        &self,
+        places: &'p [Place],
+    ) -> Result<(Vec<Unit<'p>>, Vec<FunctionOutcome>)> {
+        let (mut units, mut unlisted) = (Vec::new(), Vec::new());
         for function in &self.options.functions {
             for place in places {
                 let region = place.session.region();
                 let named = &self.options.regions;
                 let asked = match function.region() {
                     Some(own) => own == region,
-                    None => {
-                        named.is_empty() && region == places[0].session.region()
-                            || named.iter().any(|name| name == region)
-                    }
+                    None if named.is_empty() => region == places[0].session.region(),
+                    None => named.iter().any(|name| name == region),
                 };
                 if asked {
                     self.add(&mut units, place, function.clone());
@@ -86,28 +90,44 @@ impl Run<'_> {
         }
         if let Some(selection) = &self.options.all {
             for place in places {
-                let tagged = match selection.tags.as_slice() {
-                    [] => None,
-                    tags => Some(place.session.functions_tagged(tags).await?),
-                };
-                let mut pages = place.lambda.functions(Scope::Latest);
-                while let Some(page) = pages.next().await? {
-                    for listed in page {
-                        // A replica of Lambda@Edge is kept as its master.
-                        if listed.master_arn().is_none()
-                            && selection.matches(&listed, tagged.as_ref())
-                        {
-                            let function: FunctionRef = listed
-                                .name()
-                                .parse()
-                                .map_err(|e| Error::from(e).about(listed.name()))?;
-                            self.add(&mut units, place, function);
-                        }
+                match self.listed(place, selection, &mut units).await {
+                    Err(e) if is_fatal(e.kind()) => return Err(e),
+                    Err(e) => {
+                        let region = place.session.region().to_owned();
+                        let trouble = Trouble::of(&e);
+                        let all = format!("all functions of {region}");
+                        unlisted.push(FunctionOutcome::failed(all, region, trouble));
                     }
+                    Ok(()) => {}
                 }
             }
         }
-        Ok(units)
+        Ok((units, unlisted))
+    }
+
+    /// The functions of a region that are meant.
+    async fn listed<'p>(
+        &self,
+        place: &'p Place,
+        selection: &Selection,
+        units: &mut Vec<Unit<'p>>,
+    ) -> Result<()> {
+        let tagged = match selection.tags.as_slice() {
+            [] => None,
+            tags => Some(place.session.functions_tagged(tags).await?),
+        };
+        let mut pages = place.lambda.functions(Scope::Latest);
+        while let Some(page) = pages.next().await? {
+            for listed in page {
+                // A replica of Lambda@Edge is kept as its master.
+                if listed.master_arn().is_none() && selection.matches(&listed, tagged.as_ref()) {
+                    let parsed = listed.name().parse::<FunctionRef>();
+                    let function = parsed.map_err(|e| Error::from(e).about(listed.name()))?;
+                    self.add(units, place, function);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Adds a function, or a qualifier to the one that is there already.

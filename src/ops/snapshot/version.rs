@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::function::{Subject, segment};
 use super::outcome::{PackageOutcome, Trouble, VersionOutcome};
 use super::package::{Had, Item};
-use super::{Run, is_fatal};
+use super::{Run, is_fatal, lock};
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, Reporter as _};
 use crate::function::FunctionRef;
@@ -35,7 +35,8 @@ impl State {
 }
 
 impl Run<'_> {
-    /// Takes the version `version` of `subject`. The second value is the answer that its package belongs to.
+    /// Takes the version `version` of `subject`, unless it was taken already under another name. The second value is the
+    /// answer that its package belongs to.
     ///
     /// # Errors
     /// A fatal one.
@@ -43,7 +44,7 @@ impl Run<'_> {
         &self,
         subject: &Subject<'_>,
         version: &str,
-    ) -> Result<(VersionOutcome, Option<Described>)> {
+    ) -> Result<Option<(VersionOutcome, Option<Described>)>> {
         let lambda = &subject.place.lambda;
         // Tags and reserved concurrency come only without a qualifier.
         let qualifier = (version != "$LATEST").then_some(version);
@@ -51,7 +52,12 @@ impl Run<'_> {
         let first = match lambda.describe(&asked).await {
             Ok(described) => described,
             Err(e) if is_fatal(e.kind()) => return Err(e),
-            Err(e) => return Ok((VersionOutcome::failed(version, Trouble::of(&e)), None)),
+            Err(e) => {
+                return Ok(Some((
+                    VersionOutcome::failed(version, Trouble::of(&e)),
+                    None,
+                )));
+            }
         };
         // A name that was taken for a version may be an alias after all.
         let number = match first.function().version.as_str() {
@@ -59,6 +65,9 @@ impl Run<'_> {
             number => number,
         };
         let directory = format!("{}/versions/{}", subject.directory, segment(number)?);
+        if !lock(&self.versions).insert(directory.clone()) {
+            return Ok(None);
+        }
         let mut out = VersionOutcome::new(number, Status::Saved);
         out.path = Some(directory.clone());
         let before = State::of(&first);
@@ -82,7 +91,7 @@ impl Run<'_> {
         }
         self.look_again(subject, &asked, (&before, &state), &directory, &mut out)
             .await?;
-        Ok((out, Some(used)))
+        Ok(Some((out, Some(used))))
     }
 
     /// The code, into `directory`. Gives the answer that it belongs to: the last one, when it changed on the way.

@@ -140,6 +140,8 @@ pub enum S3Error {
     ServiceUnavailable,
     /// 405 `MethodNotAllowed`.
     MethodNotAllowed,
+    /// 400 `InvalidArgument`: a presigned URL and the header `Authorization` at once.
+    TwoMechanisms,
 }
 
 /// What an S3 error body repeats from the request.
@@ -205,6 +207,11 @@ impl S3Error {
                 405,
                 "MethodNotAllowed",
                 "The specified method is not allowed against this resource.",
+            ),
+            Self::TwoMechanisms => (
+                400,
+                "InvalidArgument",
+                "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string parameter or the Authorization header should be specified",
             ),
         }
     }
@@ -288,6 +295,7 @@ pub(crate) fn reason(status: u16) -> &'static str {
         307 => "Temporary Redirect",
         308 => "Permanent Redirect",
         400 => "Bad Request",
+        401 => "Unauthorized",
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",

@@ -165,6 +165,7 @@ pub(crate) fn iam_action(operation: &str) -> String {
         "GetLayerVersionByArn" => "lambda:GetLayerVersion".to_owned(),
         "GetCallerIdentity" | "AssumeRole" => format!("sts:{operation}"),
         "GetObject" => "s3:GetObject".to_owned(),
+        "GetAuthorizationToken" => "ecr:GetAuthorizationToken".to_owned(),
         _ => format!("lambda:{operation}"),
     }
 }

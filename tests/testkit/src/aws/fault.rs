@@ -251,6 +251,17 @@ impl Fault {
         ))
     }
 
+    /// An error in a registry's words.
+    #[must_use]
+    pub fn registry(status: u16, code: &str, message: &str) -> Self {
+        let answer = super::registry::error(status, code, message);
+        Self::Page {
+            status,
+            content_type: "application/json".into(),
+            body: answer.body,
+        }
+    }
+
     /// `Content-Encoding: gzip` over a body that is not gzip.
     #[must_use]
     pub fn gzip_nonsense() -> Self {

@@ -12,6 +12,7 @@ mod lambda;
 mod layer;
 mod lists;
 mod log;
+mod registry;
 mod s3;
 mod server;
 mod services;
@@ -31,6 +32,7 @@ pub use fault::{Cut, Fault, JsonPatch};
 pub use function::Function;
 pub use layer::LayerBuilder;
 pub use log::Request;
+pub use registry::Login;
 pub use when::{On, When};
 pub use world::{Key, Trigger, code_sha256};
 
@@ -212,6 +214,37 @@ impl FakeAws {
         self.shared
             .world()
             .put(&format!("/{bucket}/{key}"), bytes, access, None, now)
+    }
+
+    /// Puts an image into a repository of the registry, which then asks whoever pulls for this login. Answers the name by
+    /// which a function states it, without a digest: of ECR's, one of its host names (a client finds this server as the
+    /// `proxyEndpoint` of `GetAuthorizationToken`); of any other, this server's.
+    pub fn push(&self, repository: &str, image: &crate::image::Image, login: Login) -> String {
+        let host = if login == Login::Ecr {
+            format!("{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com")
+        } else {
+            self.endpoint.trim_start_matches("http://").to_owned()
+        };
+        let now = self.shared.clock.now();
+        self.shared.world().push(repository, image, login, now);
+        format!("{host}/{repository}")
+    }
+
+    /// Deletes a manifest or a blob of a repository.
+    pub fn delete_image(&self, repository: &str, digest: &str) {
+        self.shared.world().forget(repository, digest);
+    }
+
+    /// All registry tokens handed out so far have ended.
+    pub fn expire_registry_tokens(&self) {
+        for token in self.shared.world().tokens.values_mut() {
+            token.until = jiff::Timestamp::MIN;
+        }
+    }
+
+    /// How long ECR's tokens made from now on are good for, in whole seconds; 12 hours at the start.
+    pub fn registry_token_lifetime(&self, lifetime: Duration) {
+        self.shared.world().token_lifetime = jiff::SignedDuration::try_from(lifetime).ok();
     }
 
     /// How long presigned URLs made from now on live, in whole seconds; 600 s at the start. `X-Amz-Date` has whole

@@ -124,6 +124,9 @@ fn authorize(
     if let Some(signature) = call.message.query_value("X-Amz-Signature")
         && !by_caller
     {
+        if call.message.header("authorization").is_some() {
+            return Err(S3Error::TwoMechanisms);
+        }
         let signed = world
             .signed
             .get(&signature)
@@ -166,6 +169,12 @@ fn authorize(
         None if call.signer.is_some() => Err(S3Error::NoSuchKey),
         _ => Err(S3Error::AccessDenied),
     }
+}
+
+/// An object version as another service gives it out: whole, or the part asked for; None for a part that is nowhere.
+pub(crate) fn whole_or_part(call: &Call, version: &ObjectVersion) -> Option<Answer> {
+    let ignore_range = call.faults.iter().any(|f| matches!(f, Fault::IgnoreRange));
+    body(call, version, ignore_range, &mut S3Subject::default()).ok()
 }
 
 fn body(

@@ -125,6 +125,8 @@ async fn exchange(
     let (answer, actions) = if object {
         let object = super::s3::answer(shared, &call);
         (object.answer, object.actions)
+    } else if matches!(operation, "GetManifest" | "GetBlob" | "GetToken") {
+        (super::registry::answer(shared, &call), Vec::new())
     } else if super::lambda::owns(&message.path) {
         (super::lambda::answer(shared, &call), Vec::new())
     } else if message.method == "POST" && message.path == "/" {
@@ -147,7 +149,7 @@ async fn exchange(
     {
         let world = shared.world();
         delivery.delay += world.latency;
-        if object && delivery.rate.is_none() {
+        if (object || operation == "GetBlob") && delivery.rate.is_none() {
             delivery.rate = world.connection_rate;
         }
     }
@@ -181,6 +183,8 @@ async fn exchange(
 fn name(message: &Message) -> (&'static str, Vec<String>) {
     if super::lambda::owns(&message.path) {
         super::lambda::find(&message.method, &message.path).unwrap_or(("Unknown", Vec::new()))
+    } else if let Some(found) = super::registry::find(message) {
+        found
     } else {
         let operation = match message.method.as_str() {
             "GET" => "GetObject",

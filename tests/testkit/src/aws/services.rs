@@ -9,11 +9,18 @@ use super::world::Shared;
 use serde_json::{Value, json};
 
 /// The JSON operations: target, operation, handler.
-const JSON: &[(&str, &str, Handler)] = &[(
-    "ResourceGroupsTaggingAPI_20170126.GetResources",
-    "GetResources",
-    get_resources,
-)];
+const JSON: &[(&str, &str, Handler)] = &[
+    (
+        "ResourceGroupsTaggingAPI_20170126.GetResources",
+        "GetResources",
+        get_resources,
+    ),
+    (
+        "AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken",
+        "GetAuthorizationToken",
+        super::registry::authorization_token,
+    ),
+];
 
 type Handler = fn(&Shared, &Call, &Value) -> Answer;
 

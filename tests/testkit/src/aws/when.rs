@@ -41,6 +41,10 @@ impl On {
                     | "AssumeRole"
                     | "DescribeRegions"
                     | "GetResources"
+                    | "GetAuthorizationToken"
+                    | "GetManifest"
+                    | "GetBlob"
+                    | "GetToken"
                     | "Unknown"
             ),
             Self::GetFunction => operation == "GetFunction",

@@ -59,6 +59,12 @@ pub(crate) struct World {
     pub objects_at: Option<String>,
     /// Bytes a second of one connection's object bodies.
     pub connection_rate: Option<u64>,
+    /// Repositories of the registry, by name.
+    pub repositories: HashMap<String, super::registry::Repository>,
+    /// Tokens for the registry that were handed out.
+    pub tokens: HashMap<String, super::registry::Token>,
+    /// How long a token of ECR's is good for; 12 hours when `None`.
+    pub token_lifetime: Option<jiff::SignedDuration>,
     /// Time that every answer takes.
     pub latency: Duration,
     /// Calls a second that Lambda's control plane takes before it answers 429.
