@@ -50,19 +50,31 @@ fn findings(dir: &Path, arguments: &[&str]) -> Vec<(String, String)> {
 #[track_caller]
 fn found(dir: &Path, arguments: &[&str], want: &[(&str, &str)]) {
     let found = findings(dir, arguments);
-    let found: Vec<(&str, &str)> = found.iter().map(|(k, p)| (k.as_str(), p.as_str())).collect();
+    let found: Vec<(&str, &str)> = found
+        .iter()
+        .map(|(k, p)| (k.as_str(), p.as_str()))
+        .collect();
     assert_eq!(found, want, "{arguments:?}");
 }
 
 /// Copies a tree with its modes and links.
 fn copy(from: &Path, to: &Path) {
-    let done = Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
+    let done = Command::new("cp")
+        .arg("-a")
+        .arg(from)
+        .arg(to)
+        .status()
+        .unwrap();
     assert!(done.success());
 }
 
 /// Makes a tree writable for its owner: bags are read-only.
 fn unlock(dir: &Path) {
-    let done = Command::new("chmod").args(["-R", "u+rwX"]).arg(dir).status().unwrap();
+    let done = Command::new("chmod")
+        .args(["-R", "u+rwX"])
+        .arg(dir)
+        .status()
+        .unwrap();
     assert!(done.success());
 }
 
@@ -104,8 +116,16 @@ fn make_bag(dir: &Path, payload: &[(&str, &[u8])]) {
         .collect();
     put(dir, "manifest-sha256.txt", text);
     let total: usize = payload.iter().map(|(_, bytes)| bytes.len()).sum();
-    put(dir, "bag-info.txt", format!("Payload-Oxum: {total}.{}\n", payload.len()));
-    put(dir, "bagit.txt", "BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n");
+    put(
+        dir,
+        "bag-info.txt",
+        format!("Payload-Oxum: {total}.{}\n", payload.len()),
+    );
+    put(
+        dir,
+        "bagit.txt",
+        "BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n",
+    );
     seal(dir);
 }
 
@@ -129,7 +149,10 @@ fn the_report_has_the_shape_that_programs_rely_on() {
     assert_eq!(ran.code, 1);
     assert_eq!(ran.stderr, "");
     let json = ran.json();
-    assert_eq!((&json["schema_version"], &json["ok"]), (&Value::from(1), &Value::from(false)));
+    assert_eq!(
+        (&json["schema_version"], &json["ok"]),
+        (&Value::from(1), &Value::from(false))
+    );
     let good = &json["paths"][0];
     assert_eq!(good["path"], "good");
     assert_eq!(good["kind"], "bag");
@@ -139,17 +162,33 @@ fn the_report_has_the_shape_that_programs_rely_on() {
     assert_eq!(good["bytes"], bytes);
     assert_eq!(good["findings"], Value::Array(Vec::new()));
     let finding = &json["paths"][1]["findings"][0];
-    assert_eq!((&finding["kind"], &finding["path"]), (&Value::from("modified"), &Value::from("data/a")));
+    assert_eq!(
+        (&finding["kind"], &finding["path"]),
+        (&Value::from("modified"), &Value::from("data/a"))
+    );
     let text = verify(dir.path(), &["good", "bad"]);
     assert_eq!(text.code, 1);
-    for part in ["verified good", "NOT verified bad", "modified data/a: its sha256 is ", "not signed"] {
+    for part in [
+        "verified good",
+        "NOT verified bad",
+        "modified data/a: its sha256 is ",
+        "not signed",
+    ] {
         assert!(text.stdout.contains(part), "{part}: {}", text.stdout);
     }
     let quiet = verify(dir.path(), &["-q", "good", "bad"]);
-    assert!(!quiet.stdout.contains("verified good") && quiet.stdout.contains("data/a"), "{}", quiet.stdout);
+    assert!(
+        !quiet.stdout.contains("verified good") && quiet.stdout.contains("data/a"),
+        "{}",
+        quiet.stdout
+    );
     // Without a terminal, progress is told when it is asked for.
     let told = verify(dir.path(), &["--progress", "always", "good"]).expect(0);
-    assert!(told.stderr.contains("verifying good: 6 files"), "{}", told.stderr);
+    assert!(
+        told.stderr.contains("verifying good: 6 files"),
+        "{}",
+        told.stderr
+    );
 }
 
 #[test]
@@ -164,7 +203,9 @@ fn a_path_that_is_nothing_of_ours_is_a_mistake_and_what_is_left_of_one_is_not() 
     }
     verify(path, &["none"]).expect(8).says(&["none"]);
     verify(path, &[]).expect(2);
-    let error = verify(path, &["--output", "json", "other"]).expect(2).json_error();
+    let error = verify(path, &["--output", "json", "other"])
+        .expect(2)
+        .json_error();
     assert_eq!(error["kind"], "usage");
     // Without their marker files.
     make_bag(&path.join("bag"), &[("a", b"1")]);
@@ -173,20 +214,30 @@ fn a_path_that_is_nothing_of_ours_is_a_mistake_and_what_is_left_of_one_is_not() 
     put(path, "record/function.json", "{}");
     put(path, "record/package.zip", "zip");
     let kinds = findings(path, &["record"]);
-    assert!(kinds.contains(&("missing".to_owned(), "larder.json".to_owned())), "{kinds:?}");
+    assert!(
+        kinds.contains(&("missing".to_owned(), "larder.json".to_owned())),
+        "{kinds:?}"
+    );
     put(path, "layout/blobs/sha256/x", "");
     assert!(!findings(path, &["layout"]).is_empty());
     put(path, "payload/data/a", "1");
     let kinds = findings(path, &["payload"]);
-    assert!(kinds.contains(&("missing".to_owned(), "bagit.txt".to_owned())), "{kinds:?}");
+    assert!(
+        kinds.contains(&("missing".to_owned(), "bagit.txt".to_owned())),
+        "{kinds:?}"
+    );
     // Options that cannot be right.
     verify(path, &["--custody-head", "x", "bag"]).expect(2);
     let head = "0".repeat(64);
     verify(path, &["--custody-head", &head, "bag", "bag"]).expect(2);
     verify(path, &["--custody-head", &head, "record"]).expect(2);
     verify(path, &["--allowed-signers", "none", "bag"]).expect(8);
-    verify(path, &["--allowed-signers", "file", "bag"]).expect(2).says(&["line 1"]);
-    verify(path, &["--tsa-ca", "file", "bag"]).expect(2).says(&["file"]);
+    verify(path, &["--allowed-signers", "file", "bag"])
+        .expect(2)
+        .says(&["line 1"]);
+    verify(path, &["--tsa-ca", "file", "bag"])
+        .expect(2)
+        .says(&["file"]);
 }
 
 /// Runs larder, and gives its largest resident memory in KiB.
@@ -203,7 +254,12 @@ fn bare_time(dir: &Path, arguments: &[&str]) -> (Ran, u64) {
         let mut peak = 0;
         while let Ok(text) = fs::read_to_string(&status) {
             let high = text.lines().find_map(|line| {
-                line.strip_prefix("VmHWM:")?.trim().strip_suffix("kB")?.trim().parse().ok()
+                line.strip_prefix("VmHWM:")?
+                    .trim()
+                    .strip_suffix("kB")?
+                    .trim()
+                    .parse()
+                    .ok()
             });
             let Some(high) = high else { break };
             peak = peak.max(high);

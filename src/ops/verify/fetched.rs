@@ -348,7 +348,10 @@ fn compare(
         return None;
     }
     if let Some(size) = size {
-        let message = format!("states {size} bytes of {path}, which has {}", received.size());
+        let message = format!(
+            "states {size} bytes of {path}, which has {}",
+            received.size()
+        );
         job.find(FindingKind::Contradiction, RECORD, message);
     }
     received.verify(&Claim::user(sha256)).ok()

@@ -12,7 +12,10 @@ use crate::moto::venv::Venv;
 /// Makes a bag of `dir` in place with bagit.py, or checks one.
 fn bagit(arguments: &[&str], dir: &Path) -> Option<bool> {
     let mut command = Command::new(Venv::get()?.python());
-    command.args(["-m", "bagit", "--quiet"]).args(arguments).arg(dir);
+    command
+        .args(["-m", "bagit", "--quiet"])
+        .args(arguments)
+        .arg(dir);
     Some(command.output().unwrap().status.success())
 }
 
@@ -50,7 +53,16 @@ fn bags_of_bagit_py_verify() {
         let bag = dir.path().join("bag");
         payload(&bag);
         let long = "long ".repeat(60);
-        let options = [algorithms, &["--source-organization", "someone: else", "--external-description", &long]].concat();
+        let options = [
+            algorithms,
+            &[
+                "--source-organization",
+                "someone: else",
+                "--external-description",
+                &long,
+            ],
+        ]
+        .concat();
         let Some(made) = bagit(&options, &bag) else {
             return;
         };
@@ -66,7 +78,10 @@ fn bags_of_bagit_py_verify() {
             let named = kinds.iter().any(|(_, path)| *path == name)
                 // A line more in a tag manifest is wrong by itself.
                 || name.starts_with("tagmanifest-");
-            assert!(named && !kinds.is_empty(), "{algorithms:?} {name}: {kinds:?}");
+            assert!(
+                named && !kinds.is_empty(),
+                "{algorithms:?} {name}: {kinds:?}"
+            );
             fs::write(bag.join(&name), bytes).unwrap();
         }
         found(dir.path(), &["bag"], &[]);
@@ -80,7 +95,11 @@ fn what_larder_takes_for_whole_the_stock_tools_do_too() {
     make_bag(&bag, &[("a", b"1"), ("b/c", b"2")]);
     found(dir.path(), &["bag"], &[]);
     for manifest in ["manifest-sha256.txt", "tagmanifest-sha256.txt"] {
-        let done = Command::new("sha256sum").args(["--quiet", "-c", manifest]).current_dir(&bag).status().unwrap();
+        let done = Command::new("sha256sum")
+            .args(["--quiet", "-c", manifest])
+            .current_dir(&bag)
+            .status()
+            .unwrap();
         assert!(done.success());
     }
     if let Some(valid) = bagit(&["--validate"], &bag) {
@@ -115,15 +134,22 @@ fn each_change_of_a_bag_is_named() {
         assert!(has(&flipped, "modified", name), "{name}: {flipped:?}");
         let removed = case(&|bag| fs::remove_file(bag.join(name)).unwrap());
         assert!(has(&removed, "missing", name), "{name}: {removed:?}");
-        let renamed = case(&|bag| fs::rename(bag.join(name), bag.join(format!("{name}.x"))).unwrap());
+        let renamed =
+            case(&|bag| fs::rename(bag.join(name), bag.join(format!("{name}.x"))).unwrap());
         assert!(has(&renamed, "missing", name), "{name}: {renamed:?}");
-        assert!(has(&renamed, "unexpected", &format!("{name}.x")), "{name}: {renamed:?}");
+        assert!(
+            has(&renamed, "unexpected", &format!("{name}.x")),
+            "{name}: {renamed:?}"
+        );
         let linked = case(&|bag| {
             fs::rename(bag.join(name), dir.path().join("aside")).unwrap();
             std::os::unix::fs::symlink(dir.path().join("aside"), bag.join(name)).unwrap();
         });
         assert!(has(&linked, "special", name), "{name}: {linked:?}");
-        for other in names.iter().filter(|other| *other > name && !other.starts_with("tagmanifest")) {
+        for other in names
+            .iter()
+            .filter(|other| *other > name && !other.starts_with("tagmanifest"))
+        {
             let swapped = case(&|bag| {
                 fs::rename(bag.join(name), bag.join("t")).unwrap();
                 fs::rename(bag.join(other), bag.join(name)).unwrap();
@@ -138,7 +164,14 @@ fn each_change_of_a_bag_is_named() {
             }
         }
     }
-    for added in ["data/x", "data/b/x", "x", "meta/x", ".x", "manifest-md5.txt"] {
+    for added in [
+        "data/x",
+        "data/b/x",
+        "x",
+        "meta/x",
+        ".x",
+        "manifest-md5.txt",
+    ] {
         let kinds = case(&|bag| drop(put(bag, added, "x")));
         assert!(has(&kinds, "unexpected", added), "{added}: {kinds:?}");
     }
@@ -146,16 +179,25 @@ fn each_change_of_a_bag_is_named() {
     let edited = case(&|bag| {
         fs::write(bag.join("data/a"), "xxx").unwrap();
         let manifest = fs::read_to_string(bag.join("manifest-sha256.txt")).unwrap();
-        let changed = manifest.replace(&Sha256Digest::of(b"aaa").hex(), &Sha256Digest::of(b"xxx").hex());
+        let changed = manifest.replace(
+            &Sha256Digest::of(b"aaa").hex(),
+            &Sha256Digest::of(b"xxx").hex(),
+        );
         fs::write(bag.join("manifest-sha256.txt"), changed).unwrap();
     });
     assert_eq!(edited.len(), 1, "{edited:?}");
-    assert!(has(&edited, "modified", "manifest-sha256.txt"), "{edited:?}");
+    assert!(
+        has(&edited, "modified", "manifest-sha256.txt"),
+        "{edited:?}"
+    );
     // All of it follows: only a signature could show that, and the report says that there is none.
     let followed = case(&|bag| {
         fs::write(bag.join("data/a"), "xxx").unwrap();
         let manifest = fs::read_to_string(bag.join("manifest-sha256.txt")).unwrap();
-        let changed = manifest.replace(&Sha256Digest::of(b"aaa").hex(), &Sha256Digest::of(b"xxx").hex());
+        let changed = manifest.replace(
+            &Sha256Digest::of(b"aaa").hex(),
+            &Sha256Digest::of(b"xxx").hex(),
+        );
         fs::write(bag.join("manifest-sha256.txt"), changed).unwrap();
         seal(bag);
     });

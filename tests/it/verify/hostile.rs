@@ -29,8 +29,16 @@ fn lines_of_a_manifest_that_lead_astray_are_told() {
     fs::write(dir.path().join("secret"), "a").unwrap();
     for (line, kind, path) in [
         (format!("{A}  ../secret"), "path", "../secret"),
-        (format!("{A}  data/../../secret"), "path", "data/../../secret"),
-        (format!("{A}  {}", dir.path().join("secret").display()), "path", ""),
+        (
+            format!("{A}  data/../../secret"),
+            "path",
+            "data/../../secret",
+        ),
+        (
+            format!("{A}  {}", dir.path().join("secret").display()),
+            "path",
+            "",
+        ),
         (format!("{A}  ~/secret"), "path", "~/secret"),
         (format!("{A}  data\\..\\secret"), "path", "data\\..\\secret"),
         (format!("{A}  bagit.txt"), "path", "bagit.txt"),
@@ -40,7 +48,11 @@ fn lines_of_a_manifest_that_lead_astray_are_told() {
         ("no line".to_owned(), "path", "line"),
         ("nonsense".to_owned(), "malformed", "manifest-sha256.txt"),
         (format!("{A}  data/gone"), "missing", "data/gone"),
-        (format!("{}  data/{}", A, "x".repeat(20_000)), "malformed", "manifest-sha256.txt"),
+        (
+            format!("{}  data/{}", A, "x".repeat(20_000)),
+            "malformed",
+            "manifest-sha256.txt",
+        ),
     ] {
         let kinds = with_manifest(dir.path(), &format!("{line}\n"));
         assert_eq!(kinds.len(), 1, "{line}: {kinds:?}");
@@ -58,7 +70,10 @@ fn links_pipes_and_odd_names_are_told_and_never_followed() {
     symlink("../../outside", bag.join("data/link")).unwrap();
     symlink("/", bag.join("root")).unwrap();
     symlink("loop", bag.join("data/loop")).unwrap();
-    let done = Command::new("mkfifo").arg(bag.join("data/pipe")).status().unwrap();
+    let done = Command::new("mkfifo")
+        .arg(bag.join("data/pipe"))
+        .status()
+        .unwrap();
     assert!(done.success());
     let odd = std::ffi::OsStr::from_bytes(b"data/\xff\x1b[31m");
     fs::write(bag.join(odd), "x").unwrap();
@@ -74,17 +89,29 @@ fn links_pipes_and_odd_names_are_told_and_never_followed() {
             ("special", "root"),
         ],
     );
-    let text = verify(dir.path(), &["--color", "never", "bag"]).expect(1).stdout;
+    let text = verify(dir.path(), &["--color", "never", "bag"])
+        .expect(1)
+        .stdout;
     assert!(!text.contains('\u{1b}'), "{text:?}");
     // What the bag is made of may be no link either.
-    for name in ["bagit.txt", "manifest-sha256.txt", "tagmanifest-sha256.txt", "data"] {
+    for name in [
+        "bagit.txt",
+        "manifest-sha256.txt",
+        "tagmanifest-sha256.txt",
+        "data",
+    ] {
         let bag = dir.path().join("case");
         make_bag(&bag, &[("a", b"a")]);
         let aside = dir.path().join("aside");
         fs::rename(bag.join(name), &aside).unwrap();
         symlink("../aside", bag.join(name)).unwrap();
         let kinds = findings(dir.path(), &["case"]);
-        assert!(kinds.iter().any(|(kind, path)| kind == "special" && path == name), "{name}: {kinds:?}");
+        assert!(
+            kinds
+                .iter()
+                .any(|(kind, path)| kind == "special" && path == name),
+            "{name}: {kinds:?}"
+        );
         fs::remove_dir_all(&bag).unwrap();
         let _ = fs::remove_dir_all(&aside);
         let _ = fs::remove_file(&aside);
@@ -98,9 +125,17 @@ fn unknown_algorithms_and_versions_are_told() {
     make_bag(&bag, &[("a", b"a")]);
     put(&bag, "manifest-crc32.txt", "e8b7be43  data/a\n");
     seal(&bag);
-    found(dir.path(), &["bag"], &[("unsupported", "manifest-crc32.txt")]);
+    found(
+        dir.path(),
+        &["bag"],
+        &[("unsupported", "manifest-crc32.txt")],
+    );
     fs::remove_file(bag.join("manifest-crc32.txt")).unwrap();
-    put(&bag, "bagit.txt", "BagIt-Version: 3.0\nTag-File-Character-Encoding: UTF-8\n");
+    put(
+        &bag,
+        "bagit.txt",
+        "BagIt-Version: 3.0\nTag-File-Character-Encoding: UTF-8\n",
+    );
     seal(&bag);
     found(dir.path(), &["bag"], &[("unsupported", "bagit.txt")]);
 }
@@ -110,14 +145,25 @@ fn files_that_are_elsewhere_are_missing_and_never_fetched() {
     let dir = tempfile::tempdir().unwrap();
     let bag = dir.path().join("bag");
     make_bag(&bag, &[("a", b"a"), ("b", b"b")]);
-    put(&bag, "fetch.txt", "http://127.0.0.1:9/b?token=s3cret 1 data/b\n");
+    put(
+        &bag,
+        "fetch.txt",
+        "http://127.0.0.1:9/b?token=s3cret 1 data/b\n",
+    );
     seal(&bag);
     // Both here: the bag is whole.
     found(dir.path(), &["bag"], &[]);
     fs::remove_file(bag.join("data/b")).unwrap();
-    found(dir.path(), &["bag"], &[("contradiction", "bag-info.txt"), ("missing", "data/b")]);
+    found(
+        dir.path(),
+        &["bag"],
+        &[("contradiction", "bag-info.txt"), ("missing", "data/b")],
+    );
     let text = verify(dir.path(), &["bag"]).expect(1).stdout;
-    assert!(text.contains("larder fetches nothing") && !text.contains("s3cret"), "{text}");
+    assert!(
+        text.contains("larder fetches nothing") && !text.contains("s3cret"),
+        "{text}"
+    );
     for (line, kind, path) in [
         ("http://h/x 1 ../x", "path", "../x"),
         ("http://h/x 1 data/c", "contradiction", "data/c"),
@@ -148,7 +194,12 @@ fn a_huge_manifest_does_not_fill_the_memory() {
     assert!(started.elapsed().as_secs() < 60);
     let json = ran.0.json();
     let list = json["paths"][0]["findings"].as_array().unwrap();
-    assert!(list.iter().any(|finding| finding["message"].as_str().unwrap().contains("more than")), "{}", list.len());
+    assert!(
+        list.iter()
+            .any(|finding| finding["message"].as_str().unwrap().contains("more than")),
+        "{}",
+        list.len()
+    );
     assert!(list.len() <= 10_001, "{}", list.len());
     assert!(ran.1 < 96 << 10, "{} KiB", ran.1);
 }
@@ -162,7 +213,10 @@ fn a_sparse_payload_is_hashed_with_little_memory_and_can_be_interrupted() {
     file.set_len(96 << 20).unwrap();
     let (ran, peak) = super::bare_time(dir.path(), &["verify", "--output", "json", "bag"]);
     assert_eq!(ran.code, 1);
-    assert_eq!(ran.json()["paths"][0]["findings"][0]["path"], "bag-info.txt");
+    assert_eq!(
+        ran.json()["paths"][0]["findings"][0]["path"],
+        "bag-info.txt"
+    );
     assert!(peak < 32 << 10, "{peak} KiB");
     file.set_len(1 << 40).unwrap();
     let mut child = crate::harness::bare(dir.path())
@@ -174,7 +228,10 @@ fn a_sparse_payload_is_hashed_with_little_memory_and_can_be_interrupted() {
     std::thread::sleep(std::time::Duration::from_millis(500));
     let started = std::time::Instant::now();
     assert!(child.try_wait().unwrap().is_none());
-    let done = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    let done = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status()
+        .unwrap();
     assert!(done.success());
     let ran = crate::harness::finish(child);
     assert_eq!(ran.code, 130, "{ran:?}");

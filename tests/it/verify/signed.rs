@@ -40,9 +40,21 @@ fn who_signed_is_checked_and_told() {
     let fingerprint = public(&key).fingerprint();
     found(dir, &["bag"], &[]);
     let text = verify(dir, &["bag"]).expect(0).stdout;
-    assert!(text.contains(&fingerprint) && text.contains("not trusted"), "{text}");
-    found(dir, &["--allowed-signers", &allowed, "--require-signature", "bag"], &[]);
-    let json = verify(dir, &["--output", "json", "--allowed-signers", &allowed, "bag"]).expect(0).json();
+    assert!(
+        text.contains(&fingerprint) && text.contains("not trusted"),
+        "{text}"
+    );
+    found(
+        dir,
+        &["--allowed-signers", &allowed, "--require-signature", "bag"],
+        &[],
+    );
+    let json = verify(
+        dir,
+        &["--output", "json", "--allowed-signers", &allowed, "bag"],
+    )
+    .expect(0)
+    .json();
     let signature = &json["paths"][0]["signature"];
     assert_eq!(signature["key"], fingerprint);
     assert_eq!(signature["trusted"], true);
@@ -64,13 +76,21 @@ fn who_signed_is_checked_and_told() {
     found(dir, &["bag"], &[("signature", SIG)]);
     sign_bag(&dir.join("bag"), &other, NAMESPACE);
     found(dir, &["bag"], &[]);
-    found(dir, &["--allowed-signers", &allowed, "bag"], &[("untrusted", SIG)]);
+    found(
+        dir,
+        &["--allowed-signers", &allowed, "bag"],
+        &[("untrusted", SIG)],
+    );
     fs::write(dir.join("bag").join(SIG), "nonsense").unwrap();
     found(dir, &["bag"], &[("signature", SIG)]);
     fs::remove_file(dir.join("bag").join(SIG)).unwrap();
     found(dir, &["bag"], &[]);
     found(dir, &["--require-signature", "bag"], &[("unsigned", SIG)]);
-    found(dir, &["--allowed-signers", &allowed, "bag"], &[("unsigned", SIG)]);
+    found(
+        dir,
+        &["--allowed-signers", &allowed, "bag"],
+        &[("unsigned", SIG)],
+    );
 }
 
 /// Whoever changes a file and every manifest above it cannot sign.
@@ -96,8 +116,13 @@ fn consistent_changes_break_the_signature() {
 
 fn stamp(tsa: &Tsa, bag: &Path) {
     let digest = Sha256Digest::of(&fs::read(bag.join(SIG)).unwrap());
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let stamp = runtime.block_on(Request::new(digest).send(&crate::tsa::client(), &tsa.url)).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let stamp = runtime
+        .block_on(Request::new(digest).send(&crate::tsa::client(), &tsa.url))
+        .unwrap();
     fs::write(bag.join("tagmanifest-sha256.txt.sig.tsr"), stamp).unwrap();
 }
 
@@ -116,7 +141,11 @@ fn a_time_stamp_is_checked_and_told() {
     const TSR: &str = "tagmanifest-sha256.txt.sig.tsr";
     found(dir, &["--tsa-ca", ca, "bag"], &[("timestamp", TSR)]);
     stamp(&tsa, &bag);
-    found(dir, &["--allowed-signers", &allowed, "--tsa-ca", ca, "bag"], &[]);
+    found(
+        dir,
+        &["--allowed-signers", &allowed, "--tsa-ca", ca, "bag"],
+        &[],
+    );
     let text = verify(dir, &["bag"]).expect(0).stdout;
     assert!(text.contains("not checked"), "{text}");
     let text = verify(dir, &["--tsa-ca", ca, "bag"]).expect(0).stdout;
@@ -126,7 +155,11 @@ fn a_time_stamp_is_checked_and_told() {
     let Some(stranger) = Tsa::start(elsewhere.path(), P256, "tsa", Mood::Honest) else {
         return;
     };
-    found(dir, &["--tsa-ca", stranger.ca.to_str().unwrap(), "bag"], &[("timestamp", TSR)]);
+    found(
+        dir,
+        &["--tsa-ca", stranger.ca.to_str().unwrap(), "bag"],
+        &[("timestamp", TSR)],
+    );
     let other = keygen(dir, "other", "ed25519", &[], "");
     sign_bag(&bag, &other, NAMESPACE);
     found(dir, &["bag"], &[("timestamp", TSR)]);
@@ -148,12 +181,27 @@ fn the_chain_of_custody_is_checked_and_a_cut_is_found() {
     let key = key.to_str().unwrap();
     let add = |operator: &str| {
         let mut command = crate::harness::bare(dir);
-        command.args(["custody", "add", "bag", "--output", "json", "--operator", operator, "--sign-key", key]);
+        command.args([
+            "custody",
+            "add",
+            "bag",
+            "--output",
+            "json",
+            "--operator",
+            operator,
+            "--sign-key",
+            key,
+        ]);
         let ran = crate::harness::run(&mut command).expect(0);
         ran.json()["head"].as_str().unwrap().to_owned()
     };
     let (first, second, third) = (add("one"), add("two"), add("three"));
-    let with = |head: &str| findings(dir, &["--allowed-signers", &allowed, "--custody-head", head, "bag"]);
+    let with = |head: &str| {
+        findings(
+            dir,
+            &["--allowed-signers", &allowed, "--custody-head", head, "bag"],
+        )
+    };
     assert_eq!(with(&third), []);
     // A head that was noted earlier is still in the chain.
     assert_eq!(with(&first), []);
@@ -176,7 +224,13 @@ fn the_chain_of_custody_is_checked_and_a_cut_is_found() {
         }
     };
     let is_custody = |kinds: Vec<(String, String)>| {
-        assert!(!kinds.is_empty() && kinds.iter().all(|(kind, path)| kind == "custody" && path.starts_with("bag.custody/")), "{kinds:?}");
+        assert!(
+            !kinds.is_empty()
+                && kinds
+                    .iter()
+                    .all(|(kind, path)| kind == "custody" && path.starts_with("bag.custody/")),
+            "{kinds:?}"
+        );
     };
     // The end is cut off: only the head that was noted shows it.
     super::unlock(&chain);
@@ -188,7 +242,11 @@ fn the_chain_of_custody_is_checked_and_a_cut_is_found() {
     is_custody(findings(dir, &["bag"]));
     restore();
     let entry = chain.join("0002.json");
-    fs::write(&entry, fs::read_to_string(&entry).unwrap().replace("two", "TWO")).unwrap();
+    fs::write(
+        &entry,
+        fs::read_to_string(&entry).unwrap().replace("two", "TWO"),
+    )
+    .unwrap();
     is_custody(findings(dir, &["bag"]));
     restore();
     fs::copy(chain.join("0001.json"), chain.join("0003.json")).unwrap();
@@ -201,7 +259,10 @@ fn the_chain_of_custody_is_checked_and_a_cut_is_found() {
     // The chain of another bag.
     restore_for_another(dir, &whole);
     let kinds = findings(dir, &["second"]);
-    assert!(kinds.iter().all(|(kind, _)| kind == "custody") && kinds.len() >= 3, "{kinds:?}");
+    assert!(
+        kinds.iter().all(|(kind, _)| kind == "custody") && kinds.len() >= 3,
+        "{kinds:?}"
+    );
 }
 
 fn restore_for_another(dir: &Path, whole: &Path) {
