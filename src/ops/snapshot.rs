@@ -154,12 +154,12 @@ pub async fn snapshot(
             &*reporter,
             cancel.clone(),
         );
-        let taken = run.take(common).await?;
+        let taken = Box::pin(run.take(common)).await?;
         log.check()?;
         reporter.report(&Event::Publishing);
         finish::seal(options, &bag, &log, taken, begun).await
     };
-    let made = cancel.run_until_cancelled(work).await;
+    let made = cancel.run_until_cancelled(Box::pin(work)).await;
     let snapshot = match made.unwrap_or_else(|| Err(Error::interrupted())) {
         Ok(snapshot) if !cancel.is_cancelled() => snapshot,
         Ok(_) => {
@@ -341,7 +341,7 @@ impl<'a> Run<'a> {
             self.log.report(&Event::Warning {
                 subject: &outcome.function,
                 message: &format!("{}: {reason}", outcome.status_name()),
-                hint: None,
+                hint: outcome.hint(),
             });
         }
     }
@@ -359,9 +359,13 @@ impl<'a> Run<'a> {
         };
         let kind = first.cause.unwrap_or(ErrorKind::Service);
         let reason = first.reason.clone().unwrap_or_default();
+        let hint = match first.hint() {
+            Some(hint) => format!("{hint}; no bag was made"),
+            None => "no bag was made".to_owned(),
+        };
         Err(Error::new(kind, format!("nothing could be had: {reason}"))
             .about(&*first.function)
-            .hint("no bag was made"))
+            .hint(hint))
     }
 
     /// SHA-256 of this very program.

@@ -62,7 +62,7 @@ async fn take(
     });
     let status = response.status();
     let content_type = response.header("content-type").map(ToOwned::to_owned);
-    let mut spool = Spool::start(spool);
+    let mut spool = Spool::start(spool, 1);
     let (mut at, mut truncated) = (0, false);
     while let Some(mut chunk) = response.chunk().await.map_err(broken)? {
         let left = usize::try_from(limit - at).unwrap_or(usize::MAX);

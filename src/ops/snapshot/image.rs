@@ -66,6 +66,7 @@ impl Run<'_> {
                     record.digest.as_deref().unwrap_or_default(),
                     stated.as_deref().unwrap_or("missing")
                 ),
+                hint: None,
             });
         } else if self.options.pull_image {
             match self.pull(place, described, image, directory).await {

@@ -44,6 +44,7 @@ impl Run<'_> {
                         "its layer {arn} could not be had: {}",
                         layer.reason.clone().unwrap_or_default()
                     ),
+                    hint: layer.hint.clone(),
                 });
             }
         }
@@ -58,6 +59,7 @@ impl Run<'_> {
             reason: None,
             mismatch: false,
             cause: None,
+            hint: None,
         };
         let failed = match self.take_layer(place, arn, &mut out).await {
             Ok(()) => None,
@@ -68,12 +70,13 @@ impl Run<'_> {
             self.log.report(&Event::Warning {
                 subject: arn,
                 message: &format!("this layer could not be had: {}", trouble.reason),
-                hint: None,
+                hint: trouble.hint.as_deref(),
             });
             out.status = trouble.status();
             out.mismatch = trouble.kind == ErrorKind::Mismatch;
             out.cause = Some(trouble.kind);
             out.reason = Some(trouble.reason);
+            out.hint = trouble.hint;
         }
         self.log.note(
             "layer",

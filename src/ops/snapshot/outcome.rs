@@ -11,6 +11,8 @@ use crate::record::{ImageRecord, Incomplete, Status};
 pub(super) struct Trouble {
     pub(super) kind: ErrorKind,
     pub(super) reason: String,
+    /// What to do about it.
+    pub(super) hint: Option<String>,
 }
 
 impl Trouble {
@@ -23,6 +25,7 @@ impl Trouble {
         Self {
             kind: error.kind(),
             reason,
+            hint: error.hint_text().map(ToOwned::to_owned),
         }
     }
 
@@ -87,6 +90,8 @@ pub struct VersionOutcome {
     pub reason: Option<String>,
     #[serde(skip)]
     pub(super) cause: Option<ErrorKind>,
+    #[serde(skip)]
+    pub(super) hint: Option<String>,
 }
 
 impl VersionOutcome {
@@ -103,6 +108,7 @@ impl VersionOutcome {
             changed: None,
             reason: None,
             cause: None,
+            hint: None,
         }
     }
 
@@ -118,6 +124,7 @@ impl VersionOutcome {
             self.status = trouble.status();
             self.cause = Some(trouble.kind);
             self.reason = Some(trouble.reason);
+            self.hint = trouble.hint;
         }
     }
 
@@ -127,6 +134,7 @@ impl VersionOutcome {
             self.status = Status::Partial;
             self.cause = Some(trouble.kind);
             self.reason = Some(trouble.reason);
+            self.hint = trouble.hint;
         }
     }
 
@@ -156,9 +164,16 @@ pub struct FunctionOutcome {
     pub changed: bool,
     #[serde(skip)]
     pub(super) cause: Option<ErrorKind>,
+    #[serde(skip)]
+    pub(super) hint: Option<String>,
 }
 
 impl FunctionOutcome {
+    /// What to do about what is missing, if something is known.
+    pub fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
     /// What kind of failure it ended with, if it is not whole.
     pub fn cause(&self) -> Option<ErrorKind> {
         self.cause
@@ -181,10 +196,10 @@ impl FunctionOutcome {
             (None, None) => trouble.as_ref().map_or(Status::Saved, Trouble::status),
             _ => Status::Partial,
         };
-        let (cause, reason) = match (first, trouble) {
-            (Some(first), _) => (first.cause, first.reason.clone()),
-            (None, Some(trouble)) => (Some(trouble.kind), Some(trouble.reason)),
-            (None, None) => (None, None),
+        let (cause, reason, hint) = match (first, trouble) {
+            (Some(first), _) => (first.cause, first.reason.clone(), first.hint.clone()),
+            (None, Some(trouble)) => (Some(trouble.kind), Some(trouble.reason), trouble.hint),
+            (None, None) => (None, None, None),
         };
         Self {
             function,
@@ -198,6 +213,7 @@ impl FunctionOutcome {
             incomplete,
             reason,
             cause,
+            hint,
         }
     }
 
@@ -250,6 +266,8 @@ pub struct LayerOutcome {
     pub mismatch: bool,
     #[serde(skip)]
     pub(super) cause: Option<ErrorKind>,
+    #[serde(skip)]
+    pub(super) hint: Option<String>,
 }
 
 #[cfg(test)]
@@ -266,11 +284,13 @@ mod tests {
 
     #[test]
     fn a_function_is_as_whole_as_all_of_it() {
+        use Status::{Denied, Gone, Image, Partial, Saved};
+
         let trouble = || Trouble {
             kind: ErrorKind::AccessDenied,
             reason: "r".to_owned(),
+            hint: None,
         };
-        use Status::{Denied, Gone, Image, Partial, Saved};
         for (versions, denied, expected) in [
             (&[Saved, Saved][..], false, Saved),
             (&[Image], false, Image),

@@ -147,6 +147,7 @@ impl Run<'_> {
                 let trouble = Trouble {
                     kind: ErrorKind::AccessDenied,
                     reason: format!("{} was denied: the caller needs {action}", out.operation),
+                    hint: None,
                 };
                 let code = code.unwrap_or_else(|| "AccessDenied".to_owned());
                 sides.lacks(out.operation, &code, trouble);

@@ -87,6 +87,7 @@ impl Run<'_> {
             out.lacks(Trouble {
                 kind: kind_of_gap(&gap.code),
                 reason,
+                hint: hint_of_gap(&gap.field).map(ToOwned::to_owned),
             });
         }
         self.look_again(subject, &asked, (&before, &state), &directory, &mut out)
@@ -201,6 +202,7 @@ impl Run<'_> {
                         "the package that it changed to could not be had: {}",
                         second.reason.unwrap_or_default()
                     ),
+                    hint: second.hint,
                 });
             }
         }
@@ -228,6 +230,7 @@ fn note_package(had: Had, item: &Item, out: &mut VersionOutcome) {
             out.fail(Trouble {
                 kind: ErrorKind::Mismatch,
                 reason,
+                hint: None,
             });
         }
         Had::Not(error) => {
@@ -244,6 +247,17 @@ pub(super) fn version_arn(described: &Described) -> String {
         return function.arn.clone();
     }
     format!("{}:{}", function.arn, function.version)
+}
+
+/// What would bring a missing part of an answer.
+fn hint_of_gap(field: &str) -> Option<&'static str> {
+    match field {
+        "Tags" => Some("the caller needs the IAM action lambda:ListTags on the function"),
+        "Environment" | "ImageConfigResponse" => {
+            Some("the caller needs the IAM action kms:Decrypt on the function's KMS key")
+        }
+        _ => None,
+    }
 }
 
 /// A part of an answer is missing by somebody's denial, or because a service was in the way.
