@@ -107,8 +107,11 @@ impl VerifyArgs {
                 for path in &paths {
                     let report = verify::verify(path, &options, &*reporter, &cancel)?;
                     if options.custody_head.is_some() && report.kind != Kind::Bag {
-                        return Err(Error::new(ErrorKind::Usage, "is no bag, so it has no chain of custody")
-                            .about(path.display().to_string()));
+                        return Err(Error::new(
+                            ErrorKind::Usage,
+                            "is no bag, so it has no chain of custody",
+                        )
+                        .about(path.display().to_string()));
                     }
                     reports.push(report);
                 }
@@ -143,9 +146,11 @@ impl VerifyArgs {
 
     fn options(&self) -> Result<VerifyOptions> {
         if self.custody_head.is_some() && self.path.len() > 1 {
-            return Err(Error::new(ErrorKind::Usage, "is the head of one bag's chain")
-                .about("--custody-head")
-                .hint("verify that bag by itself"));
+            return Err(
+                Error::new(ErrorKind::Usage, "is the head of one bag's chain")
+                    .about("--custody-head")
+                    .hint("verify that bag by itself"),
+            );
         }
         let allowed_signers = match &self.allowed_signers {
             Some(path) => Some(allowed_signers(path)?),
@@ -206,7 +211,10 @@ fn text(report: &PathReport) -> String {
     if let Some(signature) = &report.signature {
         line("signed by", &signature.key);
         if signature.trusted {
-            line("trusted", &format!("as {}", signature.principals.join(", ")));
+            line(
+                "trusted",
+                &format!("as {}", signature.principals.join(", ")),
+            );
         } else {
             line("trusted", "no");
         }

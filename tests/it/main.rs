@@ -36,3 +36,4 @@ mod snapshot;
 mod reports;
 mod storage;
 mod tsa;
+mod verify;

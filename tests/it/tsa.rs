@@ -233,7 +233,7 @@ fn answer(mut stream: TcpStream, dir: &Path, mood: Mood, number: usize) -> std::
     stream.write_all(&[head.as_bytes(), &body].concat())
 }
 
-fn client() -> HttpClient {
+pub fn client() -> HttpClient {
     HttpClient::new(&HttpOptions {
         user_agent: "larder-test".to_owned(),
         ca_bundle: None,

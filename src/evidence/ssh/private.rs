@@ -118,20 +118,14 @@ impl KeyFile {
                 let seed = owned(reader.string()?.get(..32)?);
                 Numbers::Ed25519 { seed }
             }
-            "ssh-rsa" => {
-                let (n, e) = (reader.positive()?.to_vec(), reader.positive()?.to_vec());
-                let d = owned(reader.positive()?);
-                let inverse = owned(reader.positive()?);
-                let (p, q) = (owned(reader.positive()?), owned(reader.positive()?));
-                Numbers::Rsa(Box::new(RsaNumbers {
-                    n,
-                    e,
-                    d,
-                    inverse,
-                    p,
-                    q,
-                }))
-            }
+            "ssh-rsa" => Numbers::Rsa(Box::new(RsaNumbers {
+                n: reader.positive()?.to_vec(),
+                e: reader.positive()?.to_vec(),
+                d: owned(reader.positive()?),
+                inverse: owned(reader.positive()?),
+                p: owned(reader.positive()?),
+                q: owned(reader.positive()?),
+            })),
             kind if kind.starts_with("ecdsa-sha2-") => {
                 let (_curve, _point) = (reader.string()?, reader.string()?);
                 let d = owned(reader.positive()?);

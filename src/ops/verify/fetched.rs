@@ -334,20 +334,25 @@ fn compare(
     sha256: Option<Sha256Digest>,
     received: Received,
 ) -> Option<Verified> {
-    if let Some(size) = stated.size
-        && size != received.size()
-    {
-        let message = format!("has {} bytes where {size} are recorded", received.size());
-        job.find(FindingKind::Modified, path, message);
-    }
+    let size = stated.size.filter(|size| *size != received.size());
     let sha256 = sha256?;
     if received.sha256() != sha256 {
+        let sizes = size.map_or_else(String::new, |size| {
+            format!(", and it has {} bytes where {size} are", received.size())
+        });
         let message = format!(
-            "its SHA-256 is {} where {sha256} is recorded",
+            "its SHA-256 is {} where {sha256} is recorded{sizes}",
             received.sha256()
         );
         job.find(FindingKind::Modified, path, message);
         return None;
+    }
+    if let Some(size) = size {
+        let message = format!(
+            "states {size} bytes of {path}, which has {}",
+            received.size()
+        );
+        job.find(FindingKind::Contradiction, RECORD, message);
     }
     received.verify(&Claim::user(sha256)).ok()
 }

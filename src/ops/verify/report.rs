@@ -169,7 +169,12 @@ impl PathReport {
     pub(super) fn close(mut self, findings: Findings) -> Self {
         let (mut list, more) = findings.into_parts();
         list.sort_by(|a, b| (&a.path, a.kind, &a.message).cmp(&(&b.path, b.kind, &b.message)));
-        list.dedup();
+        // That something is not there may follow from more than one manifest, and is told once.
+        list.dedup_by(|later, earlier| {
+            later == earlier
+                || later.kind == FindingKind::Missing
+                    && (later.kind, &later.path) == (earlier.kind, &earlier.path)
+        });
         if more > 0 {
             list.push(Finding {
                 kind: FindingKind::More,

@@ -1,0 +1,385 @@
+//! Fetched directories: with layers, links, modes, empty directories; and images that were recorded.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::Path;
+
+use larder_testkit::{Tree, packages};
+use serde_json::Value;
+
+use super::{copy, files, found, put, verify};
+use crate::harness::Bench;
+
+/// A function with a layer, fetched to `web`.
+fn fetched() -> Bench {
+    let bench = Bench::new();
+    let tree = Tree::new()
+        .file("index.js", "exports.handler = 1")
+        .file("lib/a.js", "a")
+        .file("lib/b.js", "b")
+        .executable("bin/run", "#!/bin/sh\n")
+        .symlink("link", "lib/a.js")
+        .dir("empty");
+    let layer = bench
+        .aws
+        .layer("shared")
+        .zip(packages::python_package().zip())
+        .create();
+    bench
+        .aws
+        .function("web")
+        .zip(tree.zip())
+        .layer(&layer)
+        .create();
+    bench.run(&["fetch", "web", "--layers"]).expect(0);
+    bench
+}
+
+#[test]
+fn what_fetch_leaves_verifies_and_every_change_is_named() {
+    let bench = fetched();
+    let dir = bench.dir.path();
+    found(dir, &["web"], &[]);
+    let layer = crate::harness::names(&dir.join("web/layers"));
+    let layer = format!("layers/{}", layer[0]);
+
+    type Change<'a> = &'a dyn Fn(&Path);
+    let in_layer = |name: &str| format!("{layer}/{name}");
+    let layer_index = in_layer("code/index.py");
+    assert!(dir.join("web").join(&layer_index).exists());
+    let (layer_zip, layer_json, layer_extra) = (
+        in_layer("package.zip"),
+        in_layer("layer.json"),
+        in_layer("notes"),
+    );
+    let chmod = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let cases: &[(&str, Change<'_>, &[(&str, &str)])] = &[
+        (
+            "content",
+            &|d| fs::write(d.join("code/lib/a.js"), "x").unwrap(),
+            &[("modified", "code/lib/a.js")],
+        ),
+        (
+            "removed",
+            &|d| fs::remove_file(d.join("code/lib/a.js")).unwrap(),
+            &[("missing", "code/lib/a.js")],
+        ),
+        (
+            "added",
+            &|d| drop(put(d, "code/lib/c.js", "x")),
+            &[("unexpected", "code/lib/c.js")],
+        ),
+        (
+            "renamed",
+            &|d| fs::rename(d.join("code/lib/a.js"), d.join("code/lib/z.js")).unwrap(),
+            &[
+                ("missing", "code/lib/a.js"),
+                ("unexpected", "code/lib/z.js"),
+            ],
+        ),
+        (
+            "swapped",
+            &|d| {
+                fs::rename(d.join("code/lib/a.js"), d.join("t")).unwrap();
+                fs::rename(d.join("code/lib/b.js"), d.join("code/lib/a.js")).unwrap();
+                fs::rename(d.join("t"), d.join("code/lib/b.js")).unwrap();
+            },
+            &[("modified", "code/lib/a.js"), ("modified", "code/lib/b.js")],
+        ),
+        (
+            "mode",
+            &|d| chmod(&d.join("code/bin/run"), 0o644),
+            &[("mode", "code/bin/run")],
+        ),
+        (
+            "may run",
+            &|d| chmod(&d.join("code/index.js"), 0o755),
+            &[("mode", "code/index.js")],
+        ),
+        (
+            "setuid",
+            &|d| chmod(&d.join("code/bin/run"), 0o4755),
+            &[("mode", "code/bin/run")],
+        ),
+        (
+            "link",
+            &|d| {
+                fs::remove_file(d.join("code/link")).unwrap();
+                symlink("/etc/passwd", d.join("code/link")).unwrap();
+            },
+            &[("modified", "code/link")],
+        ),
+        (
+            "file to link",
+            &|d| {
+                fs::rename(d.join("code/index.js"), d.join("../elsewhere.js")).unwrap();
+                symlink("../../elsewhere.js", d.join("code/index.js")).unwrap();
+            },
+            &[("type", "code/index.js")],
+        ),
+        (
+            "directory to link",
+            &|d| {
+                fs::rename(d.join("code/lib"), d.join("../lib")).unwrap();
+                symlink("../../lib", d.join("code/lib")).unwrap();
+            },
+            &[
+                ("unexpected", "code/lib"),
+                ("missing", "code/lib/a.js"),
+                ("missing", "code/lib/b.js"),
+            ],
+        ),
+        (
+            "empty directory gone",
+            &|d| fs::remove_dir(d.join("code/empty")).unwrap(),
+            &[("missing", "code/empty")],
+        ),
+        (
+            "empty directory filled",
+            &|d| drop(put(d, "code/empty/x", "x")),
+            &[("unexpected", "code/empty/x")],
+        ),
+        (
+            "empty directory added",
+            &|d| fs::create_dir(d.join("code/more")).unwrap(),
+            &[("unexpected", "code/more")],
+        ),
+        (
+            "tree gone",
+            &|d| fs::remove_dir_all(d.join("code")).unwrap(),
+            &[("missing", "code")],
+        ),
+        (
+            "tree moved",
+            &|d| {
+                fs::rename(d.join("code"), d.join("../real")).unwrap();
+                symlink("../real", d.join("code")).unwrap();
+            },
+            &[("unreadable", "code")],
+        ),
+        (
+            "package",
+            &|d| fs::write(d.join("package.zip"), "zip").unwrap(),
+            &[("modified", "package.zip")],
+        ),
+        (
+            "package gone",
+            &|d| fs::remove_file(d.join("package.zip")).unwrap(),
+            &[("missing", "package.zip")],
+        ),
+        (
+            "package and tree",
+            &|d| {
+                fs::remove_file(d.join("package.zip")).unwrap();
+                fs::write(d.join("code/index.js"), "x").unwrap();
+            },
+            &[("modified", "code"), ("missing", "package.zip")],
+        ),
+        (
+            "answer gone",
+            &|d| fs::remove_file(d.join("function.json")).unwrap(),
+            &[("missing", "function.json")],
+        ),
+        (
+            "answer broken",
+            &|d| fs::write(d.join("function.json"), "{").unwrap(),
+            &[("malformed", "function.json")],
+        ),
+        (
+            "answer",
+            &|d| edit(&d.join("function.json"), "Configuration", "CodeSha256", "x"),
+            &[("contradiction", "function.json")],
+        ),
+        (
+            "version",
+            &|d| edit(&d.join("function.json"), "Configuration", "Version", "7"),
+            &[("contradiction", "function.json")],
+        ),
+        (
+            "record's digest",
+            &|d| {
+                edit(
+                    &d.join("larder.json"),
+                    "package",
+                    "code_sha256",
+                    "ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=",
+                )
+            },
+            &[
+                ("contradiction", "function.json"),
+                ("contradiction", "larder.json"),
+                ("modified", "package.zip"),
+            ],
+        ),
+        (
+            "record's tree",
+            &|d| edit(&d.join("larder.json"), "unpacked", "tree", "t1:x"),
+            &[("contradiction", "larder.json")],
+        ),
+        (
+            "record's path",
+            &|d| {
+                edit(
+                    &d.join("larder.json"),
+                    "package",
+                    "path",
+                    "../../etc/passwd",
+                )
+            },
+            &[("path", "larder.json")],
+        ),
+        (
+            "record gone",
+            &|d| fs::remove_file(d.join("larder.json")).unwrap(),
+            &[("missing", "larder.json")],
+        ),
+        (
+            "record broken",
+            &|d| fs::write(d.join("larder.json"), "[]").unwrap(),
+            &[("malformed", "larder.json")],
+        ),
+        (
+            "record newer",
+            &|d| fs::write(d.join("larder.json"), "{\"schema_version\": 99}").unwrap(),
+            &[("unsupported", "larder.json")],
+        ),
+        (
+            "extra",
+            &|d| drop(put(d, "notes.txt", "x")),
+            &[("unexpected", "notes.txt")],
+        ),
+        (
+            "hidden",
+            &|d| drop(put(d, ".git/config", "x")),
+            &[("unexpected", ".git")],
+        ),
+        (
+            "image",
+            &|d| fs::create_dir(d.join("image")).unwrap(),
+            &[("unexpected", "image")],
+        ),
+        (
+            "layer's code",
+            &|d| fs::write(d.join(&layer_index), "x").unwrap(),
+            &[("modified", &layer_index)],
+        ),
+        (
+            "layer's zip",
+            &|d| fs::remove_file(d.join(&layer_zip)).unwrap(),
+            &[("missing", &layer_zip)],
+        ),
+        (
+            "layer's answer",
+            &|d| edit(&d.join(&layer_json), "Content", "CodeSha256", "x"),
+            &[("contradiction", &layer_json)],
+        ),
+        (
+            "layer's extra",
+            &|d| drop(put(d, &layer_extra, "x")),
+            &[("unexpected", &layer_extra)],
+        ),
+        (
+            "layer gone",
+            &|d| fs::remove_dir_all(d.join(&layer)).unwrap(),
+            &[("missing", &layer)],
+        ),
+        (
+            "another layer",
+            &|d| drop(put(d, "layers/x-1/package.zip", "x")),
+            &[("unexpected", "layers/x-1")],
+        ),
+    ];
+    for (name, change, want) in cases {
+        let copied = dir.join("case");
+        copy(&dir.join("web"), &copied);
+        change(&copied);
+        println!("{name}");
+        found(dir, &["case"], want);
+        fs::remove_dir_all(&copied).unwrap();
+        for left in ["lib", "real", "elsewhere.js"] {
+            let left = dir.join(left);
+            let _ = fs::remove_dir_all(&left);
+            let _ = fs::remove_file(&left);
+        }
+    }
+    // Every byte of every file that is hashed counts.
+    for name in files(&dir.join("web")).keys() {
+        if name.ends_with(".json") || fs::metadata(dir.join("web").join(name)).unwrap().len() == 0 {
+            continue;
+        }
+        let copied = dir.join("case");
+        copy(&dir.join("web"), &copied);
+        let path = copied.join(name);
+        let mut bytes = fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(&path, bytes).unwrap();
+        found(dir, &["case"], &[("modified", name)]);
+        fs::remove_dir_all(&copied).unwrap();
+    }
+}
+
+/// Replaces one field of an object in a JSON file.
+fn edit(path: &Path, object: &str, field: &str, value: &str) {
+    let mut json: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    assert!(json[object].get(field).is_some(), "{json}");
+    json[object][field] = value.into();
+    fs::write(path, json.to_string()).unwrap();
+}
+
+#[test]
+fn packages_of_all_kinds_verify() {
+    let bench = Bench::new();
+    for (name, tree) in [
+        ("node", packages::node_package()),
+        ("python", packages::python_package()),
+        ("newline", Tree::new().file("a\nb", "x").file("%0A", "y")),
+    ] {
+        bench.aws.function(name).zip(tree.zip()).create();
+        bench.run(&["fetch", name]).expect(0);
+        found(bench.dir.path(), &[name], &[]);
+    }
+    bench
+        .run(&["fetch", "node", "plain", "--no-unpack", "--redact-env"])
+        .expect(0);
+    found(bench.dir.path(), &["plain"], &[]);
+    put(bench.dir.path(), "plain/code/x", "x");
+    found(bench.dir.path(), &["plain"], &[("unexpected", "code")]);
+    // By another name, and through a link.
+    symlink("node", bench.path("link")).unwrap();
+    found(bench.dir.path(), &["link"], &[]);
+    found(&bench.path("node"), &["."], &[]);
+}
+
+#[test]
+fn an_image_that_was_recorded_verifies() {
+    let bench = Bench::new();
+    let digest = "0".repeat(64);
+    bench
+        .aws
+        .function("img")
+        .image(
+            "123456789012.dkr.ecr.us-east-1.amazonaws.com/app:1",
+            &format!("sha256:{digest}"),
+        )
+        .create();
+    bench.run(&["fetch", "img"]).expect(0);
+    found(bench.dir.path(), &["img"], &[]);
+    edit(
+        &bench.path("img/larder.json"),
+        "image",
+        "digest",
+        &format!("sha256:{}", "1".repeat(64)),
+    );
+    let kinds = super::findings(bench.dir.path(), &["img"]);
+    assert!(
+        kinds
+            .iter()
+            .any(|(kind, path)| kind == "contradiction" && path == "larder.json"),
+        "{kinds:?}"
+    );
+    let ran = verify(bench.dir.path(), &["img"]).expect(1);
+    assert!(ran.stdout.contains("NOT verified img"));
+}
