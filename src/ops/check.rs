@@ -355,7 +355,7 @@ impl Checker {
         result.reason = Some(reason.to_owned());
         result.cause = Some(ErrorKind::Usage);
         result.expected = Some(function::expected_of(&expectation.source));
-        result.notes = expectation.notes.clone();
+        result.notes.clone_from(&expectation.notes);
         result.notes.extend(hint.map(ToOwned::to_owned));
         self.results.push(result);
     }
@@ -428,7 +428,7 @@ impl Checker {
         result.reason = Some(error.sentence());
         result.cause = Some(error.kind());
         result.expected = Some(function::expected_of(&job.expectation.source));
-        result.notes = job.expectation.notes.clone();
+        result.notes.clone_from(&job.expectation.notes);
         result
             .notes
             .extend(error.hint_text().map(ToOwned::to_owned));
