@@ -419,3 +419,35 @@ fn bad_input_is_refused() {
     lock(&bench, &["f"]).expect(4);
     assert!(!bench.path("larder.lock").exists());
 }
+
+#[test]
+fn the_schema_describes_what_is_written_and_refuses_what_is_not() {
+    let path =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/larder.lock.schema.json");
+    let schema = jsonschema::validator_for(&read_json(&path)).unwrap();
+    let bench = Bench::new();
+    account(&bench);
+    lock(&bench, &["api"]).expect(0);
+    lock(&bench, &["img", "--with-account"]).expect(0);
+    let mut good = file(&bench);
+    good["functions"][0]["accept"] = json!({"until": "2026-12-31", "reason": "why"});
+    let errors: Vec<String> = schema.iter_errors(&good).map(|e| e.to_string()).collect();
+    assert!(errors.is_empty(), "{errors:#?}");
+    // What the schema refuses, larder refuses.
+    for (pointer, value) in [
+        ("/lockfile_version", json!(2)),
+        ("/functions/0/region", json!("nowhere")),
+        ("/functions/0/latest/code_sha256", json!("abc")),
+        ("/functions/0/latest/tree", json!("t1:abc")),
+        ("/functions/0/latest/environment", json!({"TOKEN": "x"})),
+        ("/functions/0/aliases/live/weights", json!({"2": 7})),
+        ("/functions/0/accept", json!({"untill": "2026-12-31"})),
+        ("/functions/0/latest", json!({})),
+    ] {
+        let mut bad = good.clone();
+        *bad.pointer_mut(pointer).unwrap() = value;
+        assert!(!schema.is_valid(&bad), "{pointer}");
+        write(bench.path("bad.lock"), bad.to_string());
+        check(&bench, &["--lock", "bad.lock"]).expect(2);
+    }
+}
