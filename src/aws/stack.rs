@@ -1,4 +1,4 @@
-//! What a CloudFormation stack consists of: ListStackResources.
+//! What a `CloudFormation` stack consists of: `ListStackResources`.
 
 use std::collections::HashMap;
 
@@ -18,8 +18,8 @@ pub struct StackResource {
 }
 
 impl Session {
-    /// The resources of `stack`, a name or id, in this session's region, by logical id (CloudFormation API reference,
-    /// ListStackResources). Deleted resources are left out.
+    /// The resources of `stack`, a name or id, in this session's region, by logical id (`CloudFormation` API reference,
+    /// `ListStackResources`). Deleted resources are left out.
     ///
     /// # Errors
     /// There is no such stack, or a call failed after its retries.
@@ -80,7 +80,7 @@ impl Session {
     }
 }
 
-/// CloudFormation answers 400 `ValidationError` for a stack that is not there.
+/// `CloudFormation` answers 400 `ValidationError` for a stack that is not there.
 fn no_stack(error: Error, region: &str) -> Error {
     let gone =
         |cause: &String| cause.contains("ValidationError") && cause.contains("does not exist");

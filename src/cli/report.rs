@@ -66,8 +66,8 @@ impl ReportFormat {
             Self::Json => json(report),
             Self::Sarif => sarif::render(report),
             Self::Junit => junit::render(report),
-            Self::Github => github::render(report),
-            Self::Markdown => markdown::render(report),
+            Self::Github => Ok(github::render(report)),
+            Self::Markdown => Ok(markdown::render(report)),
             Self::Gitlab => gitlab::render(report),
         }
     }

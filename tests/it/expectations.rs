@@ -5,7 +5,7 @@ use std::path::Path;
 use larder_testkit::{Tree, code_sha256};
 use serde_json::{Value, json};
 
-use crate::harness::{Bench, Ran, write};
+use crate::harness::{Bench, Ran, run, write};
 
 /// A bench with `testdata/NAME` in it.
 fn with_sample(name: &str) -> Bench {
@@ -249,15 +249,24 @@ fn an_image_is_compared_by_digest_and_a_missing_function_is_missing() {
             &format!("sha256:{digest}"),
         )
         .create();
-    let image = |digest: &str| json!({"function_name": "thumbs", "package_type": "Image", "image_uri": format!("1.dkr.ecr.us-east-1.amazonaws.com/r@sha256:{digest}")});
-    state(&bench, "t.tfstate", &[(FUNCTION, "thumbs", image(digest))]);
-    check(&bench, &["--terraform", "t.tfstate"]).expect(0);
-    state(
-        &bench,
-        "t.tfstate",
-        &[(FUNCTION, "thumbs", image(&digest.replace('a', "b")))],
-    );
-    check(&bench, &["--terraform", "t.tfstate"]).expect(1);
+    let registry = "1.dkr.ecr.us-east-1.amazonaws.com/r";
+    let image = |uri: String, hash: &str| json!({"function_name": "thumbs", "package_type": "Image", "image_uri": uri, "source_code_hash": hash});
+    let other = "b".repeat(64);
+    for (uri, hash, code) in [
+        (format!("{registry}@sha256:{digest}"), "", 0),
+        (format!("{registry}:v1"), digest, 0),
+        (format!("{registry}:v1"), other.as_str(), 1),
+        // With a tag alone, the tag is all there is.
+        (format!("{registry}:v1"), "", 0),
+        (format!("{registry}:v2"), "", 1),
+    ] {
+        state(
+            &bench,
+            "t.tfstate",
+            &[(FUNCTION, "thumbs", image(uri, hash))],
+        );
+        check(&bench, &["--terraform", "t.tfstate"]).expect(code);
+    }
     state(
         &bench,
         "t.tfstate",
@@ -315,16 +324,15 @@ fn bad_states_are_refused_before_any_call() {
         .run(&["check", "--sam", "t.yaml"])
         .expect(2)
         .says(&["no Lambda function"]);
-    let calls: Vec<_> = bench
-        .aws
-        .requests()
-        .iter()
-        .map(|r| r.operation)
-        .filter(|o| *o != "GetCallerIdentity")
-        .collect();
-    assert_eq!(calls, [""; 0]);
+    assert_eq!(bench.aws.requests().len(), 0);
+    // Nor is a region asked for before.
+    let mut bare = bench.command(&["check", "--sam", "t.yaml"]);
+    bare.env_remove("AWS_REGION")
+        .env_remove("AWS_DEFAULT_REGION");
+    run(&mut bare).expect(2).says(&["no Lambda function"]);
 }
 
+const IMAGE: &str = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/cdk-hnb659fds-container-assets-123456789012-eu-west-1:c8253fd59d12b46c71ce621ce98ba139561cc320482a4daef07ba88f543cd4a1";
 const ASSETS: &str = "cdk/cdk.out/asset.";
 const ORDERS: &str = "61e3e6415f2e44daeaf0909168dd3cb19ab4f272d20ee0eea0e8923b020b09ed";
 const SHARED: &str = "9ad9acab8160cd7d50699fa82a22b171d634a1706d68107847e485c0cf4b7b58";
@@ -355,7 +363,7 @@ fn deployed(bench: &Bench) -> larder_testkit::Function {
         function(name).zip(package(1).zip()).create();
     }
     function("OrdersStack-Image-1")
-        .image("other:tag", &format!("sha256:{}", "a".repeat(64)))
+        .image(IMAGE, &format!("sha256:{}", "a".repeat(64)))
         .create();
     let inner = "arn:aws:cloudformation:eu-west-1:123456789012:stack/OrdersStack-Inner/1";
     let is = "AWS::Lambda::Function";
@@ -406,7 +414,12 @@ fn an_assembly_is_compared_by_content_through_its_stacks() {
             .to_string()
             .contains("inline")
     );
-    assert!(!good("OrdersStack-Image-1"), "a tag is no proof: {found:?}");
+    let image = result(&ran, "OrdersStack-Image-1");
+    assert_eq!(image["status"], "in_sync");
+    assert!(
+        image["notes"].to_string().contains("a hash of its sources"),
+        "{image:#}"
+    );
     assert_eq!(found.len(), 6, "{found:?}");
     // Two pages of the stack, one of the nested one.
     assert_eq!(bench.aws.count("ListStackResources"), 3);

@@ -8,13 +8,12 @@ use std::fmt::Write as _;
 use super::wording::{counts, details, place, sentence, title};
 use crate::cli::escape;
 use crate::drift::{FunctionResult, Report};
-use crate::error::Result;
 
 /// The longest message, in bytes; GitHub cuts at some thousands.
 const MAX_MESSAGE: usize = 3000;
 
 /// One line a function that is not as it should be, one a warning, and the counts.
-pub(super) fn render(report: &Report) -> Result<Vec<u8>> {
+pub(super) fn render(report: &Report) -> Vec<u8> {
     let mut out = String::new();
     let mut rest = &report.functions[..];
     while let Some(first) = rest.first() {
@@ -45,7 +44,7 @@ pub(super) fn render(report: &Report) -> Result<Vec<u8>> {
         );
     }
     let _ = writeln!(out, "larder check: {}", counts(report));
-    Ok(out.into_bytes())
+    out.into_bytes()
 }
 
 fn annotate(out: &mut String, report: &Report, bad: &[&FunctionResult]) {

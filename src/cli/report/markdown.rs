@@ -8,13 +8,12 @@ use std::fmt::Write as _;
 use super::wording::{counts, details, sentence, title};
 use crate::cli::escape;
 use crate::drift::{FunctionResult, Report, Status};
-use crate::error::Result;
 
 /// GitHub takes 1 MiB of a step's summary; what comes after this many bytes is counted only.
 const ENOUGH: usize = 900 << 10;
 
 /// A headline, a table of what is not as it should be, and its details.
-pub(super) fn render(report: &Report) -> Result<Vec<u8>> {
+pub(super) fn render(report: &Report) -> Vec<u8> {
     let mut out = String::new();
     let bad: Vec<_> = report
         .functions
@@ -70,7 +69,7 @@ pub(super) fn render(report: &Report) -> Result<Vec<u8>> {
             escape::line(&format!("{}: {}{hint}", warning.subject, warning.message)).into_owned();
         let _ = writeln!(out, "- warning: {}", text(&said));
     }
-    Ok(out.into_bytes())
+    out.into_bytes()
 }
 
 fn left_out(out: &mut String, more: usize) {

@@ -4,6 +4,7 @@
 //! with a suppression; what is in sync is not, since readers take each result for a finding.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 use serde_sarif::sarif::{
@@ -169,7 +170,7 @@ fn finding(report: &Report, result: &FunctionResult, rule: usize, fingerprint: S
     properties.extend(deployed.map(|sha256| ("deployedCodeSha256", json!(sha256))));
     let mut finding = Finding::builder()
         .rule_id(RULES[rule].id)
-        .rule_index(rule as i64)
+        .rule_index(i64::try_from(rule).unwrap_or(-1))
         .kind(ResultKind::Fail)
         .level(level)
         .message(message(&text))
@@ -231,8 +232,8 @@ fn uri(path: &str) -> String {
                 out.push(char::from(byte));
             }
             byte => {
-                out.push('%');
-                out.push_str(&format!("{byte:02X}"));
+                // Writing to a String does not fail.
+                let _ = write!(out, "%{byte:02X}");
             }
         }
     }

@@ -279,7 +279,7 @@ impl Reader<'_> {
             // A null stands there where none is configured.
             None => return function.attributes.get("layers").map(|_| Vec::new()),
         };
-        let layer = |(i, item): (usize, &Value)| match item.as_str() {
+        let of_item = |(i, item): (usize, &Value)| match item.as_str() {
             None => later(format!("layers[{i}]")),
             Some(arn) => Layer {
                 label: arn.to_owned(),
@@ -287,7 +287,7 @@ impl Reader<'_> {
                 code: self.layer_code(arn),
             },
         };
-        Some(items.iter().enumerate().map(layer).collect())
+        Some(items.iter().enumerate().map(of_item).collect())
     }
 
     /// The code of a layer version that the same state has.
