@@ -181,11 +181,8 @@ async fn run(
         .iter()
         .find_map(|e| e.target.region.clone())
         .or_else(|| {
-            let functions = checker.options.functions.iter();
-            functions
-                .filter_map(|f| f.region())
-                .next()
-                .map(ToOwned::to_owned)
+            let mut functions = checker.options.functions.iter();
+            functions.find_map(|f| f.region().map(ToOwned::to_owned))
         });
     let session = Session::connect(common, hint.as_deref()).await?;
     let regions = checker.jobs(&session, stated.expectations);

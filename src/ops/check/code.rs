@@ -209,7 +209,6 @@ impl Checker {
         }
     }
 
-    #[expect(clippy::too_many_lines, reason = "the cheapest order, step by step")]
     async fn zip(
         &mut self,
         place: &Place,
