@@ -174,7 +174,7 @@ pub struct CheckArgs {
 /// `--terraform-hash`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum TerraformHashArg {
-    /// The first there is of: a configured code_sha256, the local filename, source_code_hash, the state's code_sha256.
+    /// The first there is of: a configured `code_sha256`, the local filename, `source_code_hash`, the state's `code_sha256`.
     Auto,
     /// What AWS answered at the last apply or refresh.
     #[value(name = "code_sha256")]
@@ -199,7 +199,7 @@ impl CheckArgs {
                 .await
                 .unwrap_or_else(|| Err(Error::interrupted()))?;
             let reporter = Arc::clone(&context.progress);
-            check::check(common, stated, options, reporter, cancel).await
+            Box::pin(check::check(common, stated, options, reporter, cancel)).await
         })?;
         context.progress.finish();
         let settings = &context.settings;

@@ -104,7 +104,7 @@ impl LockArgs {
         let common = &context.settings.session;
         let mut outcome = interrupt::run(&context.progress, async |cancel| {
             let reporter = Arc::clone(&context.progress);
-            lock::lock(common, prior, options, reporter, cancel).await
+            Box::pin(lock::lock(common, prior, options, reporter, cancel)).await
         })?;
         context.progress.finish();
         if outcome.failed.len() == 1 && outcome.entries.is_empty() {

@@ -360,7 +360,11 @@ pub struct ReportWarning {
     pub hint: Option<String>,
 }
 
-#[expect(clippy::ref_option, reason = "serde gives a reference to the field")]
+#[expect(
+    clippy::ref_option,
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde gives a reference to the field"
+)]
 fn kind_name<S: serde::Serializer>(
     kind: &Option<ErrorKind>,
     serializer: S,

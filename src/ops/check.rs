@@ -181,11 +181,8 @@ async fn run(
         .iter()
         .find_map(|e| e.target.region.clone())
         .or_else(|| {
-            let functions = checker.options.functions.iter();
-            functions
-                .filter_map(|f| f.region())
-                .next()
-                .map(ToOwned::to_owned)
+            let mut functions = checker.options.functions.iter();
+            functions.find_map(|f| f.region().map(ToOwned::to_owned))
         });
     let session = Session::connect(common, hint.as_deref()).await?;
     let regions = checker.jobs(&session, stated.expectations);
@@ -355,7 +352,7 @@ impl Checker {
         result.reason = Some(reason.to_owned());
         result.cause = Some(ErrorKind::Usage);
         result.expected = Some(function::expected_of(&expectation.source));
-        result.notes = expectation.notes.clone();
+        result.notes.clone_from(&expectation.notes);
         result.notes.extend(hint.map(ToOwned::to_owned));
         self.results.push(result);
     }
@@ -428,7 +425,7 @@ impl Checker {
         result.reason = Some(error.sentence());
         result.cause = Some(error.kind());
         result.expected = Some(function::expected_of(&job.expectation.source));
-        result.notes = job.expectation.notes.clone();
+        result.notes.clone_from(&job.expectation.notes);
         result
             .notes
             .extend(error.hint_text().map(ToOwned::to_owned));

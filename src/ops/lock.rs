@@ -26,6 +26,7 @@ use crate::unpack::{Duplicates, Limits};
 
 /// What is locked, and how.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct LockOptions {
     /// These functions; empty is all that the lock has, or with `all` those of the region.
     pub functions: Vec<FunctionRef>,
@@ -423,6 +424,7 @@ impl Locker {
         listed: &Listed,
         digest: Sha256Digest,
     ) -> Result<(Option<String>, Option<String>)> {
+        #[expect(clippy::single_match_else, reason = "the second arm is long")]
         let contents = match self.options.cache.get(digest) {
             Some(contents) => contents,
             None => {

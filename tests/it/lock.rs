@@ -422,7 +422,8 @@ fn bad_input_is_refused() {
 
 #[test]
 fn the_schema_describes_what_is_written_and_refuses_what_is_not() {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/larder.lock.schema.json");
+    let path =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/larder.lock.schema.json");
     let schema = jsonschema::validator_for(&read_json(&path)).unwrap();
     let bench = Bench::new();
     account(&bench);

@@ -19,8 +19,8 @@ fn arn(name: &str) -> String {
     format!("arn:aws:lambda:eu-west-1:123456789012:function:{name}")
 }
 
-fn expected(file: Option<&str>, line: Option<u32>) -> Option<Expected> {
-    Some(Expected {
+fn expected(file: Option<&str>, line: Option<u32>) -> Expected {
+    Expected {
         source: file
             .unwrap_or("fShbYd8jsRsrAYMO3p04WXXWjdx3c/ZrScNvrE//fS4=")
             .to_owned(),
@@ -28,15 +28,15 @@ fn expected(file: Option<&str>, line: Option<u32>) -> Option<Expected> {
         line,
         code_sha256: Some("fShbYd8jsRsrAYMO3p04WXXWjdx3c/ZrScNvrE//fS4=".into()),
         ..Expected::default()
-    })
+    }
 }
 
-fn deployed(version: &str) -> Option<Deployed> {
-    Some(Deployed {
+fn deployed(version: &str) -> Deployed {
+    Deployed {
         version: Some(version.to_owned()),
         code_sha256: Some("ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=".into()),
         ..Deployed::default()
-    })
+    }
 }
 
 fn report() -> Report {
@@ -49,8 +49,8 @@ fn report() -> Report {
     };
     let mut drifted = FunctionResult::new(arn("orders"), "$LATEST", Status::Drifted);
     drifted.reason = Some(format!("2 files differ {NASTY}"));
-    drifted.expected = expected(Some("./infra dir/état.json"), Some(7));
-    drifted.deployed = deployed("$LATEST");
+    drifted.expected = Some(expected(Some("./infra dir/état.json"), Some(7)));
+    drifted.deployed = Some(deployed("$LATEST"));
     drifted.changes = vec![
         change("index.py", ChangeKind::Modified),
         change(NASTY, ChangeKind::Added),
@@ -78,8 +78,8 @@ fn report() -> Report {
     let of_alias = |version: &str| {
         let mut result = FunctionResult::new(arn("orders"), "live", Status::Drifted);
         result.alias = Some("live".into());
-        result.expected = expected(Some("./infra dir/état.json"), None);
-        result.deployed = deployed(version);
+        result.expected = Some(expected(Some("./infra dir/état.json"), None));
+        result.deployed = Some(deployed(version));
         result
     };
     let mut accepted = FunctionResult::new(arn("known"), "$LATEST", Status::Accepted);
@@ -96,9 +96,9 @@ fn report() -> Report {
     );
     unknown.reason = Some("its code is written inline".into());
     unknown.cause = Some(ErrorKind::AccessDenied);
-    unknown.expected = expected(Some("/abs/template.yaml"), Some(3));
+    unknown.expected = Some(expected(Some("/abs/template.yaml"), Some(3)));
     let mut in_sync = FunctionResult::new(arn("fine"), "$LATEST", Status::InSync);
-    in_sync.expected = expected(Some("./infra dir/état.json"), Some(1));
+    in_sync.expected = Some(expected(Some("./infra dir/état.json"), Some(1)));
     let functions = vec![
         drifted,
         of_alias("7"),
@@ -170,7 +170,7 @@ fn sarif_keeps_its_schema() {
     assert_eq!(results.len(), 7);
     let mut seen = std::collections::BTreeSet::new();
     for result in results {
-        let index = result["ruleIndex"].as_u64().unwrap() as usize;
+        let index = usize::try_from(result["ruleIndex"].as_u64().unwrap()).unwrap();
         assert_eq!(result["ruleId"], rules[index]);
         assert!(
             seen.insert(result["partialFingerprints"]["larderFunction/v1"].to_string()),
@@ -273,13 +273,12 @@ fn gitlab_keeps_its_format() {
     assert_eq!(lone[0]["location"]["path"], "larder.lock");
 }
 
-/// Elements with their parents, attributes and text.
-fn elements(text: &str) -> Vec<(String, Vec<(String, String)>, String)> {
+/// An element with its parents, its attributes, and its text.
+type Element = (String, Vec<(String, String)>, String);
+
+fn elements(text: &str) -> Vec<Element> {
     let mut reader = quick_xml::Reader::from_str(text);
-    let (mut open, mut out) = (
-        Vec::<usize>::new(),
-        Vec::<(String, Vec<(String, String)>, String)>::new(),
-    );
+    let (mut open, mut out) = (Vec::<usize>::new(), Vec::<Element>::new());
     loop {
         let event = reader.read_event().unwrap();
         let start = match &event {
@@ -376,10 +375,7 @@ fn junit_keeps_its_structure() {
     for (_, attributes, _) in elements.iter().filter(|(p, ..)| p.ends_with("/testcase")) {
         assert!(names.insert(attributes.clone()), "{attributes:?} twice");
     }
-    let all: String = elements
-        .iter()
-        .map(|(_, a, text)| format!("{a:?}{text}"))
-        .collect();
+    let all = format!("{elements:?}");
     assert!(
         all.contains("modified: index.py") && all.contains("123456789012.eu-west-1"),
         "{all}"

@@ -265,8 +265,9 @@ fn summary(out: &mut String, report: &Report) {
     })
     .collect();
     let checked = count(s.checked, "comparison", "comparisons");
-    let _ = match parts.is_empty() {
-        true => writeln!(out, "\n{checked}"),
-        false => writeln!(out, "\n{checked}: {}", parts.join(", ")),
+    let _ = if parts.is_empty() {
+        writeln!(out, "\n{checked}")
+    } else {
+        writeln!(out, "\n{checked}: {}", parts.join(", "))
     };
 }

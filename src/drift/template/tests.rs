@@ -260,7 +260,7 @@ fn a_built_template_is_read() {
         format!("directory {root}/ToolsLayer"),
     );
     let arn = "arn:aws:lambda:eu-west-1:123456789012:layer:tools:3".to_owned();
-    assert_eq!(layers("OrdersFunction"), [shared.clone()]);
+    assert_eq!(layers("OrdersFunction"), std::slice::from_ref(&shared));
     assert_eq!(
         layers("WorkerFunction"),
         [shared, (arn, "Unstated".into()), tools]

@@ -41,6 +41,7 @@ fn basis(expectation: &Expectation) -> (Option<Sha256Digest>, &str) {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "compared with what may be absent")]
 fn sha(text: &str) -> Option<Sha256Digest> {
     Some(Sha256Digest::of(text.as_bytes()))
 }

@@ -39,14 +39,13 @@ impl Checker {
         let mut done = Vec::new();
         for expected in stated {
             done.push(expected.name.clone());
-            match deployed.iter().find(|alias| alias.name == expected.name) {
-                Some(alias) => self.alias(place, job, alias, Some(expected)).await?,
-                None => {
-                    let mut result = self.blank(place, job, &expected.name, Some(expected));
-                    result.status = Status::Missing;
-                    result.reason = Some("there is no such alias".to_owned());
-                    self.results.push(result);
-                }
+            if let Some(alias) = deployed.iter().find(|alias| alias.name == expected.name) {
+                self.alias(place, job, alias, Some(expected)).await?;
+            } else {
+                let mut result = self.blank(place, job, &expected.name, Some(expected));
+                result.status = Status::Missing;
+                result.reason = Some("there is no such alias".to_owned());
+                self.results.push(result);
             }
         }
         for alias in deployed {
@@ -78,16 +77,16 @@ impl Checker {
     ) -> Result<()> {
         let expected = job.expectation.aliases.iter().find(|a| a.name == name);
         match place.aliases(&job.function).await {
-            Ok(aliases) => match aliases.iter().find(|alias| alias.name == name) {
-                Some(alias) => self.alias(place, job, alias, expected).await,
-                None => {
-                    let mut result = self.blank(place, job, name, expected);
-                    result.status = Status::Missing;
-                    result.reason = Some("there is no such alias".to_owned());
-                    self.results.push(result);
-                    Ok(())
+            Ok(aliases) => {
+                if let Some(alias) = aliases.iter().find(|alias| alias.name == name) {
+                    return self.alias(place, job, alias, expected).await;
                 }
-            },
+                let mut result = self.blank(place, job, name, expected);
+                result.status = Status::Missing;
+                result.reason = Some("there is no such alias".to_owned());
+                self.results.push(result);
+                Ok(())
+            }
             Err(e) if e.kind() == ErrorKind::Interrupted => Err(e),
             Err(e) if e.kind() == ErrorKind::NotFound => {
                 let mut result = self.blank(place, job, name, expected);
@@ -123,7 +122,7 @@ impl Checker {
         result.alias = Some(alias.to_owned());
         let source = expected.and_then(|e| e.source.as_ref());
         result.expected = Some(expected_of(source.unwrap_or(&job.expectation.source)));
-        result.notes = job.expectation.notes.clone();
+        result.notes.clone_from(&job.expectation.notes);
         result
     }
 
@@ -258,7 +257,7 @@ impl Checker {
 
 /// A version of which the source knows the number alone, or nothing.
 fn by_number(result: &mut FunctionResult, listed: &Listed, weight: f64, expected: bool) {
-    result.function = listed.function_arn().to_owned();
+    listed.function_arn().clone_into(&mut result.function);
     let mut deployed = deployed_of(listed);
     deployed.weight = Some(weight);
     result.deployed = Some(deployed);

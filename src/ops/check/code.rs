@@ -78,6 +78,10 @@ impl Checker {
     ///
     /// # Errors
     /// The run was interrupted, or something of larder's own failed. What cannot be told is an outcome.
+    #[expect(
+        clippy::too_many_lines,
+        reason = "one match over what may be wanted and what may be deployed"
+    )]
     pub(super) async fn code(
         &mut self,
         place: &Place,
@@ -240,11 +244,7 @@ impl Checker {
                 Err(e) => return Ok(outcome.unknown(&e.about("the expected package"))),
             },
         };
-        let expected = match (cached, &package) {
-            (Some(contents), _) => Some(contents),
-            (None, Some(_)) => None, // read below, where it is needed
-            (None, None) => None,
-        };
+        let expected = cached;
         if expected.is_none() && package.is_none() && zip.tree.is_none() {
             return Ok(outcome.is(
                 Status::Drifted,

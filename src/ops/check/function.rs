@@ -123,7 +123,7 @@ impl Checker {
     ) -> Result<bool> {
         let mut result = FunctionResult::new(arn_of(place, job), qualifier, Status::Missing);
         result.expected = Some(expected_of(&job.expectation.source));
-        result.notes = job.expectation.notes.clone();
+        result.notes.clone_from(&job.expectation.notes);
         match place.find(&job.function, qualifier).await {
             Ok(Some(found)) => {
                 let there = self
@@ -162,7 +162,7 @@ impl Checker {
         mut result: FunctionResult,
     ) -> Result<FunctionResult> {
         let command_line = job.expectation.source.kind == SourceKind::CommandLine;
-        result.function = found.listed.function_arn().to_owned();
+        found.listed.function_arn().clone_into(&mut result.function);
         result.deployed = Some(deployed_of(&found.listed)).map(|mut deployed| {
             deployed.weight = result.deployed.and_then(|d| d.weight);
             deployed
@@ -180,7 +180,7 @@ impl Checker {
             unknown(&mut result, &error);
             return Ok(result);
         }
-        let wanted = match self.wanted(&state.code, command_line).await {
+        let wanted = match Box::pin(self.wanted(&state.code, command_line)).await {
             Ok(wanted) => wanted,
             Err(e) if fatal(&e, command_line) => return Err(e),
             Err(e) => {
@@ -189,7 +189,7 @@ impl Checker {
             }
         };
         // Equal by what the listing says: then nothing else is asked. Otherwise it may be about to be equal.
-        let listed = if found.with_state || !self.same_digest(&wanted, &found.listed) {
+        let listed = if found.with_state || !same_digest(&wanted, &found.listed) {
             match place
                 .settled(&job.function, version, found, self.options.wait)
                 .await
@@ -208,10 +208,8 @@ impl Checker {
         let function = FunctionRef::new(job.function.unqualified(), qualifier)
             .map_err(|e| Error::from(e).about(job.function.to_string()))?;
         let secrets = secrets_of(&listed);
-        let outcome = match self
-            .code(place, &wanted, &function, &listed, &secrets)
-            .await
-        {
+        let code = Box::pin(self.code(place, &wanted, &function, &listed, &secrets));
+        let outcome = match code.await {
             Ok(outcome) => outcome,
             Err(e) if fatal(&e, command_line) => return Err(e),
             Err(e) => Outcome {
@@ -223,17 +221,6 @@ impl Checker {
         self.put(place, job, state, &listed, outcome, &mut result)
             .await?;
         Ok(result)
-    }
-
-    fn same_digest(&self, wanted: &super::wanted::Wanted, listed: &Listed) -> bool {
-        use super::wanted::Wanted;
-        let digest = listed.code_sha256_text().and_then(|text| text.parse().ok());
-        match wanted {
-            Wanted::Unstated => true,
-            Wanted::Zip(zip) => Some(zip.sha256) == digest,
-            Wanted::Image(image) => image.digest.is_some() && image.digest == digest,
-            Wanted::Directory { .. } => false,
-        }
     }
 
     /// Puts together what was found about code, layers and configuration.
@@ -272,7 +259,8 @@ impl Checker {
         }
         let mut reasons: Vec<String> = Vec::new();
         if let Some(expected) = &state.layers {
-            result.layers = self.layers(place, expected, listed, command_line).await?;
+            let layers = Box::pin(self.layers(place, expected, listed, command_line));
+            result.layers = layers.await?;
             let bad: Vec<_> = result
                 .layers
                 .iter()
@@ -293,7 +281,7 @@ impl Checker {
         }
         if self.options.config {
             let deployed = Config::of(listed);
-            let stated = self.stated_config(&state.config, listed);
+            let stated = stated_config(&state.config, listed);
             let unreadable = listed.answer().get("/Environment/Error").is_some();
             let mut changes = stated.differences(&deployed);
             if unreadable {
@@ -315,15 +303,6 @@ impl Checker {
             drifted(result, &reasons.join("; "));
         }
         Ok(())
-    }
-
-    /// What is stated of the configuration, with ARNs of the function's own account whole.
-    fn stated_config(&self, config: &Config, listed: &Listed) -> Config {
-        let role = config.role.as_deref();
-        Config {
-            role: role.map(|arn| crate::drift::lock::with_account(arn, listed.account())),
-            ..config.clone()
-        }
     }
 }
 
@@ -402,4 +381,25 @@ fn secrets_of(listed: &Listed) -> Secrets {
             .filter_map(Value::as_str)
             .map(ToOwned::to_owned),
     )
+}
+
+/// Whether a listing already says that the code is what is wanted.
+fn same_digest(wanted: &super::wanted::Wanted, listed: &Listed) -> bool {
+    use super::wanted::Wanted;
+    let digest = listed.code_sha256_text().and_then(|text| text.parse().ok());
+    match wanted {
+        Wanted::Unstated => true,
+        Wanted::Zip(zip) => Some(zip.sha256) == digest,
+        Wanted::Image(image) => image.digest.is_some() && image.digest == digest,
+        Wanted::Directory { .. } => false,
+    }
+}
+
+/// What is stated of the configuration, with ARNs of the function's own account whole.
+fn stated_config(config: &Config, listed: &Listed) -> Config {
+    let role = config.role.as_deref();
+    Config {
+        role: role.map(|arn| crate::drift::lock::with_account(arn, listed.account())),
+        ..config.clone()
+    }
 }

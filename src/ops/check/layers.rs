@@ -75,6 +75,10 @@ impl Checker {
         Ok(results)
     }
 
+    #[expect(
+        clippy::too_many_lines,
+        reason = "each way in which a layer can be told, in order"
+    )]
     async fn layer(
         &mut self,
         place: &Place,
@@ -126,7 +130,7 @@ impl Checker {
                     "the source names neither its ARN nor its code".to_owned(),
                 ));
             }
-            (code, _) => match self.wanted(code, command_line).await {
+            (code, _) => match Box::pin(self.wanted(code, command_line)).await {
                 Ok(wanted) => wanted,
                 Err(e) if e.kind() == ErrorKind::Interrupted => return Err(e),
                 Err(e) => {

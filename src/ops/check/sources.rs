@@ -162,6 +162,17 @@ impl Sources {
         if self.cdk.is_empty() && self.sam.is_empty() {
             return Ok(stated);
         }
+        // What is wrong with them is said before there need be a region or credentials.
+        let bare = TemplateOptions {
+            stacks: self.stacks.clone(),
+            ..TemplateOptions::default()
+        };
+        for path in &self.cdk {
+            cdk::read(path, &Disk, &bare)?;
+        }
+        for path in &self.sam {
+            sam::read(path, &Disk, &bare)?;
+        }
         let session = Session::connect(common, None).await?;
         let options = TemplateOptions {
             stacks: self.stacks.clone(),

@@ -156,57 +156,18 @@ impl Checker {
                     .configuration(function)
                     .await
                     .map_err(|e| e.about(format!("lambda:{function}")))?;
-                self.other(&listed, session, lambda, function)?
+                other(&listed, session, lambda, function)?
             }
         })
     }
 
-    fn other(
-        &self,
-        listed: &crate::lambda::Listed,
-        session: Session,
-        lambda: Lambda,
-        function: &FunctionRef,
-    ) -> Result<Wanted> {
-        let digest = listed
-            .code_sha256_text()
-            .and_then(|text| text.parse::<Sha256Digest>().ok())
-            .ok_or_else(|| {
-                Error::new(ErrorKind::Service, "Lambda states no CodeSha256")
-                    .about(format!("lambda:{function}"))
-            })?;
-        let basis = Some(format!(
-            "CodeSha256 of {} in {}",
-            listed.version_arn(),
-            session.region()
-        ));
-        if listed.package_type() == "Image" {
-            return Ok(Wanted::Image(WantedImage {
-                digest: Some(digest),
-                uri: None,
-                basis,
-                may_be_index: false,
-            }));
-        }
-        let from = From::Function(Box::new(Other {
-            session,
-            lambda,
-            function: function.clone(),
-        }));
-        Ok(Wanted::Zip(WantedZip {
-            basis,
-            ..WantedZip::plain(digest, from)
-        }))
-    }
-
     async fn local_zip(&mut self, path: PathBuf) -> Result<WantedZip> {
-        let sha256 = match self.hashed.get(&path) {
-            Some(sha256) => *sha256,
-            None => {
-                let sha256 = self.open_local(path.clone()).await?.sha256();
-                self.hashed.insert(path.clone(), sha256);
-                sha256
-            }
+        let sha256 = if let Some(sha256) = self.hashed.get(&path) {
+            *sha256
+        } else {
+            let sha256 = self.open_local(path.clone()).await?.sha256();
+            self.hashed.insert(path.clone(), sha256);
+            sha256
         };
         Ok(WantedZip::plain(sha256, From::File(path)))
     }
@@ -323,7 +284,6 @@ impl Checker {
     /// The expected package itself, where it is to be had.
     pub(super) async fn expected_package(&self, zip: &WantedZip) -> Result<Option<Verified>> {
         match &zip.from {
-            From::Nowhere => Ok(None),
             From::File(path) => {
                 let package = self.open_local(path.clone()).await?;
                 if package.sha256() != zip.sha256 {
@@ -344,7 +304,45 @@ impl Checker {
                 .await
                 .map(Some)
             }
-            From::Function(_) => Ok(None),
+            From::Nowhere | From::Function(_) => Ok(None),
         }
     }
+}
+
+/// What another function runs, as an expectation.
+fn other(
+    listed: &crate::lambda::Listed,
+    session: Session,
+    lambda: Lambda,
+    function: &FunctionRef,
+) -> Result<Wanted> {
+    let digest = listed
+        .code_sha256_text()
+        .and_then(|text| text.parse::<Sha256Digest>().ok())
+        .ok_or_else(|| {
+            Error::new(ErrorKind::Service, "Lambda states no CodeSha256")
+                .about(format!("lambda:{function}"))
+        })?;
+    let basis = Some(format!(
+        "CodeSha256 of {} in {}",
+        listed.version_arn(),
+        session.region()
+    ));
+    if listed.package_type() == "Image" {
+        return Ok(Wanted::Image(WantedImage {
+            digest: Some(digest),
+            uri: None,
+            basis,
+            may_be_index: false,
+        }));
+    }
+    let from = From::Function(Box::new(Other {
+        session,
+        lambda,
+        function: function.clone(),
+    }));
+    Ok(Wanted::Zip(WantedZip {
+        basis,
+        ..WantedZip::plain(digest, from)
+    }))
 }
