@@ -93,7 +93,7 @@ impl<S: Source> Transfer<'_, S> {
         reason: &str,
         error: Error,
         spool: &mut Spool,
-        renew: &mut impl Renew,
+        renew: &mut impl Renew<S>,
     ) -> Result<()> {
         self.wait(Failure::Transient, reason, error).await?;
         self.connections = 1;

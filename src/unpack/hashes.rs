@@ -10,9 +10,23 @@ use crate::digest::{Sha256Digest, TreeHasher, TreeHashes, TreeNode};
 /// The tree's content hashes from the digests of its files.
 pub(super) fn of(
     plan: &Plan,
-    mut digests: Vec<(u32, Sha256Digest)>,
+    digests: Vec<(u32, Sha256Digest)>,
     stop: &Stop<'_>,
 ) -> Result<TreeHashes, UnpackError> {
+    let mut hasher = TreeHasher::new();
+    each(plan, digests, stop, &mut |path, node| {
+        hasher.add(path, node)
+    })?;
+    Ok(hasher.finish())
+}
+
+/// Gives `take` the nodes of the tree in the order of their paths' bytes.
+pub(super) fn each(
+    plan: &Plan,
+    mut digests: Vec<(u32, Sha256Digest)>,
+    stop: &Stop<'_>,
+    take: &mut dyn FnMut(&[u8], &TreeNode),
+) -> Result<(), UnpackError> {
     digests.sort_unstable_by_key(|&(index, _)| index);
     let mut nodes: Vec<u32> = Vec::with_capacity(plan.by_path.len());
     for (at, &index) in plan.by_path.iter().enumerate() {
@@ -32,7 +46,6 @@ pub(super) fn of(
     let mut links: Vec<(u32, &[u8])> = plan.links.iter().collect();
     links.sort_unstable_by_key(|&(index, _)| index);
     stop.sort(&mut nodes, |a, b| plan.path(a).cmp(plan.path(b)))?;
-    let mut hasher = TreeHasher::new();
     for index in nodes {
         stop.step()?;
         let find = |error| UnpackError::Read {
@@ -55,7 +68,7 @@ pub(super) fn of(
                     .map_err(|_| find("a link has no target"))?,
             },
         };
-        hasher.add(plan.path(index), &node);
+        take(plan.path(index), &node);
     }
-    Ok(hasher.finish())
+    Ok(())
 }

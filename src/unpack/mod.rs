@@ -21,6 +21,7 @@
 //! | `inflate` | contents, checked |
 //! | `root`, `tree`, `write` | the only ones that write |
 //! | `hashes` | the content hashes of what was written |
+//! | `read` | contents without writing, for comparisons |
 //! | `stop` | Ctrl-C while there are millions of records to go |
 
 mod central;
@@ -35,6 +36,7 @@ mod local;
 mod names;
 mod order;
 mod plan;
+mod read;
 mod root;
 mod source;
 mod stop;
@@ -51,6 +53,7 @@ use tokio_util::sync::CancellationToken;
 pub use error::{Kind, LinkDefect, UnpackError};
 pub use names::{MAX_COMPONENT, MAX_PATH, NameDefect, Shown};
 pub use plan::{MAX_DIRECTORY, Plan, plan, plan_or_stop};
+pub use read::{contents, files};
 
 use crate::digest::TreeHashes;
 use crate::events::{Event, Reporter};
