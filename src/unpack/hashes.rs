@@ -14,7 +14,9 @@ pub(super) fn of(
     stop: &Stop<'_>,
 ) -> Result<TreeHashes, UnpackError> {
     let mut hasher = TreeHasher::new();
-    each(plan, digests, stop, &mut |path, node| hasher.add(path, node))?;
+    each(plan, digests, stop, &mut |path, node| {
+        hasher.add(path, node)
+    })?;
     Ok(hasher.finish())
 }
 

@@ -56,8 +56,7 @@ pub fn contents(
             digests.push((index, hasher.finish()));
         }
     }
-    let stop = || cancel.is_cancelled();
-    hashes::each(plan, digests, &Stop::new(&stop), each)
+    hashes::each(plan, digests, &Stop::new(&|| cancel.is_cancelled()), each)
 }
 
 /// The content of the files at `paths`, each given to `each` with its position in `paths`; those of more than `limit` bytes,

@@ -633,23 +633,26 @@ fn a_file_system_that_is_full_or_closed() {
 }
 
 #[test]
-fn an_update_on_a_full_file_system_says_so_and_downloads_nothing() {
+fn an_update_on_a_full_file_system_needs_no_room_and_downloads_only_what_it_must() {
     let bench = Bench::new();
     planted(&bench, "web").zip(package(1, 1_000_000)).create();
-    bench.run(&["fetch", "web", "out", "--no-unpack"]).expect(0);
-    let script = format!("cp -r '{}' out", bench.path("out").display());
-    let arguments = [
-        "fetch",
-        "web",
-        "out",
-        "--no-unpack",
-        "--update",
-        "--output",
-        "json",
-    ];
-    let Some((ran, _)) = on_tmpfs(&bench, "size=1500k", &script, &arguments) else {
+    bench.run(&["fetch", "web", "out"]).expect(0);
+    let copy = format!("cp -a '{}' out", bench.path("out").display());
+    let arguments = ["fetch", "web", "out", "--update", "--output", "json"];
+    // 2 MB are there, and less than a package's length is free.
+    let Some((ran, left)) = on_tmpfs(&bench, "size=2200k", &copy, &arguments) else {
         return;
     };
+    assert_eq!(ran.expect(0).json()["status"], "unchanged");
+    assert!(
+        left.iter()
+            .all(|name| name == "out" || name.starts_with("out/")),
+        "{left:?}"
+    );
+    assert_eq!(bench.aws.count("GetObject"), 1);
+    // What has to be made anew needs room, and says so; what is there stays.
+    let damaged = format!("{copy}; echo x > out/code/index.mjs");
+    let (ran, _) = on_tmpfs(&bench, "size=2200k", &damaged, &arguments).expect("as before");
     let ran = ran.expect(8);
     assert_eq!(ran.json_error()["kind"], "disk_full");
     assert!(!ran.stderr.contains("fetched again"), "{}", ran.stderr);

@@ -188,14 +188,19 @@ impl Job<'_> {
                 h1: hashes.h1,
                 h1_reason: hashes.h1_reason,
                 tree: hashes.tree,
-                duplicates: match limits.duplicates {
-                    Duplicates::Refuse => None,
-                    Duplicates::First => Some("first".to_owned()),
-                    Duplicates::Last => Some("last".to_owned()),
-                },
+                duplicates: duplicates_text(limits.duplicates).map(ToOwned::to_owned),
             }))
         })
         .await
+    }
+}
+
+/// How the record says that a name which stands twice was taken.
+pub(super) fn duplicates_text(duplicates: Duplicates) -> Option<&'static str> {
+    match duplicates {
+        Duplicates::Refuse => None,
+        Duplicates::First => Some("first"),
+        Duplicates::Last => Some("last"),
     }
 }
 
