@@ -40,6 +40,9 @@ use measure::{Peer, Place, installed, medians, ratio, table};
 /// From this size on a package may come over several connections, in bytes.
 const LARGE: u64 = 24 << 20;
 
+/// Measures, and writes its report.
+type Section = fn(&Place, &[Item], &mut String) -> io::Result<()>;
+
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().collect();
     // `cargo test --benches` asks for one quick pass; there is nothing to test here.
@@ -86,7 +89,7 @@ fn bench() -> io::Result<()> {
         load()
     ));
     let chosen = std::env::var("SECTIONS").unwrap_or_default();
-    let sections: [(&str, fn(Place, &[Item], &mut String) -> io::Result<()>); 4] = [
+    let sections: [(&str, Section); 4] = [
         ("unpack", unpack),
         ("job", job),
         ("tls", tls),
@@ -95,11 +98,7 @@ fn bench() -> io::Result<()> {
     for (name, section) in sections {
         if chosen.is_empty() || chosen.split_whitespace().any(|c| c == name) {
             let mut report = String::new();
-            let place = Place {
-                env: Vec::new(),
-                ..place
-            };
-            section(place, &items, &mut report)?;
+            section(&place, &items, &mut report)?;
             print(&format!("\n{name}\n{report}  load afterwards {}\n", load()));
         }
     }
@@ -112,11 +111,9 @@ fn load() -> String {
 }
 
 /// Unpacking alone.
-fn unpack(mut place: Place, items: &[Item], report: &mut String) -> io::Result<()> {
+fn unpack(place: &Place, items: &[Item], report: &mut String) -> io::Result<()> {
     let this = std::env::current_exe()?;
-    place
-        .env
-        .push(("this", this.to_string_lossy().into_owned()));
+    let place = place.with([("this", this.to_string_lossy().into_owned())]);
     let pinned = "larder, pinned to one core";
     let alone = "the same steps, one worker";
     let peers = vec![
@@ -159,12 +156,10 @@ fn unpack(mut place: Place, items: &[Item], report: &mut String) -> io::Result<(
 }
 
 /// The whole job.
-fn job(mut place: Place, items: &[Item], report: &mut String) -> io::Result<()> {
+fn job(place: &Place, items: &[Item], report: &mut String) -> io::Result<()> {
     let disk = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     let path = disk.path().join("out");
-    place
-        .env
-        .push(("disk", path.to_string_lossy().into_owned()));
+    let place = place.with([("disk", path.to_string_lossy().into_owned())]);
     let fetch = "larder fetch";
     let nowhere = "curl to nowhere";
     let peers = vec![
@@ -230,7 +225,7 @@ fn job(mut place: Place, items: &[Item], report: &mut String) -> io::Result<()> 
 }
 
 /// The transfer alone, with TLS and without, beside curl's.
-fn tls(mut place: Place, items: &[Item], report: &mut String) -> io::Result<()> {
+fn tls(place: &Place, items: &[Item], report: &mut String) -> io::Result<()> {
     for needs in ["nginx", "openssl", "curl"] {
         if !installed(needs) {
             let _ = writeln!(report, "  MISSING, not measured: {needs}");
@@ -239,13 +234,11 @@ fn tls(mut place: Place, items: &[Item], report: &mut String) -> io::Result<()> 
     }
     let www = tempfile::tempdir_in(place.dir)?;
     let server = tls::Server::start(www.path())?;
-    for (name, value) in [
+    let place = place.with([
         ("https", server.https.clone()),
         ("http", server.http.clone()),
         ("AWS_CA_BUNDLE", format!("{}/ca.pem", www.path().display())),
-    ] {
-        place.env.push((name, value));
-    }
+    ]);
     let peers = [
         Peer::new(
             "curl, http",
@@ -303,7 +296,7 @@ fn tls(mut place: Place, items: &[Item], report: &mut String) -> io::Result<()> 
 }
 
 /// The transfer alone from a server that limits each connection: parts over several connections, and the whole over one.
-fn limited(place: Place, items: &[Item], report: &mut String) -> io::Result<()> {
+fn limited(place: &Place, items: &[Item], report: &mut String) -> io::Result<()> {
     let transfer = r#""$larder" fetch -q "$name" "$out" --no-unpack --no-sync"#;
     let peers = [
         Peer::new("larder, one connection", "sh", transfer)

@@ -58,7 +58,15 @@ pub(crate) struct Place<'a> {
 /// The runs of one peer on one item, a run a round.
 pub(crate) type Runs = Vec<Run>;
 
-impl Place<'_> {
+impl<'a> Place<'a> {
+    /// The same with these variables.
+    pub(crate) fn with<const N: usize>(&self, env: [(&'static str, String); N]) -> Place<'a> {
+        Place {
+            env: env.into(),
+            ..*self
+        }
+    }
+
     /// The peers that are installed; says which are not.
     pub(crate) fn here(report: &mut String, peers: Vec<Peer>) -> Vec<Peer> {
         let (here, missing): (Vec<_>, Vec<_>) = peers.into_iter().partition(|p| installed(p.needs));
