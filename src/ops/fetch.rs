@@ -122,6 +122,7 @@ struct Outcome {
 /// # Errors
 /// Any failure of the call, the transfer, the verification, the unpacking or the file system. The destination is
 /// then what it was before.
+#[expect(clippy::too_many_lines, reason = "the order of things, in one place")]
 pub async fn fetch(
     session: &Session,
     function: &FunctionRef,
@@ -136,17 +137,7 @@ pub async fn fetch(
         .dest
         .clone()
         .unwrap_or_else(|| Path::new(".").join(function.directory_name()));
-    let prior = if options.update {
-        let (place, sync) = (dest.clone(), options.sync);
-        blocking(move || {
-            // A run that died may have left the record aside.
-            files::repair(&place, sync)?;
-            Prior::read(&place)
-        })
-        .await?
-    } else {
-        None
-    };
+    let prior = prior_at(&dest, options).await?;
     let lambda = Lambda::new(session, Arc::clone(&reporter));
     let mut described = None;
     if let Some(prior) = &prior {
@@ -242,6 +233,20 @@ pub async fn fetch(
         elapsed: begun.elapsed(),
         missing_layer: layers.failure,
     })
+}
+
+/// With `--update`: what an earlier run left at `dest`.
+async fn prior_at(dest: &Path, options: &FetchOptions) -> Result<Option<Prior>> {
+    if !options.update {
+        return Ok(None);
+    }
+    let (place, sync) = (dest.to_owned(), options.sync);
+    blocking(move || {
+        // A run that died may have left the record aside.
+        files::repair(&place, sync)?;
+        Prior::read(&place)
+    })
+    .await
 }
 
 /// An update that has Lambda's answer, and has made nothing yet.

@@ -15,7 +15,7 @@ pub(super) fn of(
 ) -> Result<TreeHashes, UnpackError> {
     let mut hasher = TreeHasher::new();
     each(plan, digests, stop, &mut |path, node| {
-        hasher.add(path, node)
+        hasher.add(path, node);
     })?;
     Ok(hasher.finish())
 }

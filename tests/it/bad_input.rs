@@ -1260,7 +1260,7 @@ fn hostile_archives_are_refused_whole() {
 fn a_package_at_hand_that_cannot_be_read() {
     let bench = Bench::new();
     fs::write(bench.path("secret.zip"), package(1, 100)).unwrap();
-    fs::set_permissions(bench.path("secret.zip"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(bench.path("secret.zip"), fs::Permissions::from_mode(0o0)).unwrap();
     fs::create_dir(bench.path("dir")).unwrap();
     fs::create_dir(bench.path("dir.zip")).unwrap();
     fs::set_permissions(bench.dir.path(), fs::Permissions::from_mode(0o755)).unwrap();

@@ -139,16 +139,16 @@ impl Kept {
                 hasher.add(path, node);
                 directories.add(path, node);
             })?;
-            let hashes = hasher.finish();
+            let whole = hasher.finish();
             let unpacked = UnpackedRecord {
                 path: recorded.path.clone(),
                 files: plan.files(),
                 directories: directories.count,
                 symlinks: plan.symlinks(),
                 bytes: plan.bytes(),
-                h1: hashes.h1,
-                h1_reason: hashes.h1_reason,
-                tree: hashes.tree,
+                h1: whole.h1,
+                h1_reason: whole.h1_reason,
+                tree: whole.tree,
                 duplicates: recorded.duplicates.clone(),
             };
             if unpacked != *recorded {
