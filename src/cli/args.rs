@@ -71,7 +71,7 @@ pub struct Globals {
     #[arg(long, global = true, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub profile: Option<String>,
 
-    /// Region; list, check and lock take several [default: the function's ARN, AWS_REGION, or the profile's]
+    /// Region; some commands take several [default: the function's ARN, AWS_REGION, or the profile's]
     #[arg(long, global = true, value_name = "REGION", value_parser = region)]
     pub region: Vec<String>,
 
