@@ -76,7 +76,7 @@ pub struct CheckArgs {
     #[arg(long, value_name = "REGION", requires = "expect")]
     pub expect_region: Option<String>,
 
-    /// Leave files that match out of the comparison with a directory, as in .gitignore; may be given several times
+    /// Leave these files out of the comparison with a directory, as .gitignore does; repeatable
     #[arg(long, value_name = "GLOB")]
     pub ignore: Vec<String>,
 
