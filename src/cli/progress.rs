@@ -332,7 +332,7 @@ impl Reporter for Progress {
                 });
             }
             Event::BlobStarted { digest, size } => {
-                self.plain(|| format!("pulling sha256:{digest}: {}", quantity::size(size)))
+                self.plain(|| format!("pulling sha256:{digest}: {}", quantity::size(size)));
             }
             Event::BlobDone { digest, size } => {
                 lock(&self.shared.phase).blobs.0 += 1;

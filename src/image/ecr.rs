@@ -57,11 +57,12 @@ impl Tokens {
             return Ok(token.clone());
         }
         let serial = kept.as_ref().map_or(0, |token| token.serial) + 1;
+        let subject = format!("ECR in {}", ecr.region);
         let call = ServiceCall {
             service: Service::ECR,
             operation: "GetAuthorizationToken",
             region: &ecr.region,
-            subject: "the registry's token",
+            subject: &subject,
             body: Body::Json {
                 target: "AmazonEC2ContainerRegistry_V20150921",
                 input: json!({}),

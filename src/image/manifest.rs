@@ -60,6 +60,15 @@ pub enum Kind {
     Index(Vec<Descriptor>),
 }
 
+/// What an image is made of, each digest once.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Contents {
+    /// The configuration, then the layers that the registry holds.
+    pub blobs: Vec<Descriptor>,
+    /// The foreign layers, which it does not.
+    pub foreign: Vec<Descriptor>,
+}
+
 /// Why a document is no manifest.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
@@ -216,12 +225,11 @@ impl Manifest {
         Ok(Self { media_type, kind })
     }
 
-    /// What an image is made of, config first, each digest once; and the foreign layers, which are not in the registry.
-    /// None for an index.
+    /// What an image is made of; None for an index.
     ///
     /// # Errors
     /// One digest is stated with two sizes.
-    pub fn contents(&self) -> Result<Option<(Vec<Descriptor>, Vec<Descriptor>)>, ManifestError> {
+    pub fn contents(&self) -> Result<Option<Contents>, ManifestError> {
         let Kind::Image { config, layers } = &self.kind else {
             return Ok(None);
         };
@@ -245,7 +253,7 @@ impl Manifest {
             };
             list.push(descriptor.clone());
         }
-        Ok(Some((blobs, foreign)))
+        Ok(Some(Contents { blobs, foreign }))
     }
 }
 
@@ -327,7 +335,7 @@ mod tests {
             (Some(DOCKER_MANIFEST), None),
         ] {
             let manifest = parse(&image(own), announced).unwrap();
-            let (blobs, foreign) = manifest.contents().unwrap().unwrap();
+            let Contents { blobs, foreign } = manifest.contents().unwrap().unwrap();
             assert_eq!((blobs.len(), foreign.len()), (3, 0));
         }
         let index = json!({"schemaVersion": 2, "mediaType": OCI_INDEX,
@@ -348,11 +356,17 @@ mod tests {
         value["layers"][0]["urls"] = json!(["https://example.com/layer"]);
         // An address beside an ordinary layer is an offer, and a foreign type without one is in the registry.
         value["layers"][1]["urls"] = json!(["https://example.com/layer"]);
-        let (blobs, found) = parse(&value, None).unwrap().contents().unwrap().unwrap();
+        let Contents {
+            blobs,
+            foreign: found,
+        } = parse(&value, None).unwrap().contents().unwrap().unwrap();
         assert_eq!((blobs.len(), found.len()), (2, 1));
         assert_eq!(found[0].urls, ["https://example.com/layer"]);
         value["layers"][0]["urls"] = json!([]);
-        let (blobs, found) = parse(&value, None).unwrap().contents().unwrap().unwrap();
+        let Contents {
+            blobs,
+            foreign: found,
+        } = parse(&value, None).unwrap().contents().unwrap().unwrap();
         assert_eq!((blobs.len(), found.len()), (3, 0));
     }
 

@@ -59,7 +59,7 @@ impl FromStr for Platform {
                     .bytes()
                     .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
         };
-        if !parts.iter().all(|part| plain(part)) {
+        if !parts.iter().all(plain) {
             return Err(error());
         }
         let (os, architecture, variant) = match parts[..] {

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::Platform;
 use super::blob::{Blob, Same};
 use super::layout::{self, BLOBS, INDEX_JSON, OCI_LAYOUT, OCI_LAYOUT_JSON, index_json};
-use super::manifest::Descriptor;
+use super::manifest::{Contents, Descriptor};
 use super::reference::Reference;
 use super::registry::Registries;
 use crate::digest::Sha256Digest;
@@ -167,7 +167,8 @@ impl Work<'_> {
             fetched: 0,
             stats: Stats::default(),
         };
-        let (blobs, foreign) = self.or_interrupted(self.manifests(&mut out)).await?;
+        let contents = self.or_interrupted(self.manifests(&mut out)).await?;
+        let Contents { blobs, foreign } = contents;
         for layer in &foreign {
             self.reporter.report(&Event::Warning {
                 subject: &format!("sha256:{}", layer.digest),

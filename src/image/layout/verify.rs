@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::super::manifest::{self, Descriptor, Kind, MAX_MANIFEST, Manifest, OCI_INDEX};
+use super::super::manifest::{self, Contents, Descriptor, Kind, MAX_MANIFEST, Manifest, OCI_INDEX};
 use super::{BLOBS, INDEX_JSON, MAX_DEPTH, OCI_LAYOUT, blob_path};
 use crate::digest::Sha256Digest;
 use crate::error::{Error, Result};
@@ -328,7 +328,7 @@ impl Reader<'_> {
                 }
             }
             (Kind::Image { .. }, Ok(contents)) => {
-                let (blobs, foreign) = contents.unwrap_or_default();
+                let Contents { blobs, foreign } = contents.unwrap_or_default();
                 for blob in &blobs {
                     self.present(blob, &path);
                 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::super::layout::{INDEX_JSON, MAX_DEPTH, blob_path};
 use super::super::manifest::{
-    ACCEPT, Descriptor, Kind, MAX_MANIFEST, Manifest, ManifestError, OCI_INDEX,
+    ACCEPT, Contents, Descriptor, Kind, MAX_MANIFEST, Manifest, ManifestError, OCI_INDEX,
 };
 use super::super::registry::{Item, Registry};
 use super::{Pulled, PulledManifest, Work};
@@ -29,10 +29,7 @@ struct Document {
 
 impl Work<'_> {
     /// The manifests, written, and what the image is made of.
-    pub(super) async fn manifests(
-        &self,
-        out: &mut Pulled,
-    ) -> Result<(Vec<Descriptor>, Vec<Descriptor>)> {
+    pub(super) async fn manifests(&self, out: &mut Pulled) -> Result<Contents> {
         let mut wanted = Descriptor {
             media_type: String::new(),
             digest: self.reference.digest(),

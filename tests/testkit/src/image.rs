@@ -161,7 +161,7 @@ impl ImageBuilder {
     /// Another architecture than `amd64`.
     #[must_use]
     pub fn architecture(mut self, name: &str) -> Self {
-        self.architecture = name.to_owned();
+        name.clone_into(&mut self.architecture);
         self
     }
 
