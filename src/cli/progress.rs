@@ -297,6 +297,7 @@ impl Drop for Progress {
 }
 
 impl Reporter for Progress {
+    #[expect(clippy::too_many_lines, reason = "one arm an event")]
     fn report(&self, event: &Event<'_>) {
         match *event {
             Event::Asking { subject } => {

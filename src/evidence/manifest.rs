@@ -453,7 +453,7 @@ pub(crate) fn sound_path(text: &str, kind: Kind) -> Result<String, Defect> {
 /// The bytes of hex digits of either case.
 pub(crate) fn hex(text: &str) -> Option<Vec<u8>> {
     let digits = text.as_bytes();
-    if digits.is_empty() || digits.len() % 2 != 0 {
+    if digits.is_empty() || !digits.len().is_multiple_of(2) {
         return None;
     }
     let digit = |b: u8| char::from(b).to_digit(16);
@@ -612,7 +612,7 @@ mod tests {
             Defect::LongLine
         );
         let line = format!("{}\n", " ".repeat(MAX_LINE - 1));
-        let endless = io::Cursor::new(line.repeat(1 + (MAX_MANIFEST as usize >> 14)));
+        let endless = io::Cursor::new(line.repeat(1025));
         let manifest = Manifest::read(endless, Algorithm::Sha256, Kind::Payload).unwrap();
         assert_eq!(manifest.defects[0].defect, Defect::TooLarge);
         let bad = "x\n".repeat(MAX_DEFECTS * 3);

@@ -33,7 +33,8 @@ pub struct Signature {
     namespace: String,
     reserved: Vec<u8>,
     hash: Hash,
-    signature: Vec<u8>,
+    /// As SSH sends it.
+    bytes: Vec<u8>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,7 +153,7 @@ impl Signature {
             "sha512" => Hash::Sha512,
             other => return Err(SignatureError::Hash(other.chars().take(80).collect())),
         };
-        let signature = reader.string().ok_or(NOT)?.to_vec();
+        let bytes = reader.string().ok_or(NOT)?.to_vec();
         if !reader.is_at_end() {
             return Err(NOT);
         }
@@ -161,7 +162,7 @@ impl Signature {
             namespace,
             reserved,
             hash,
-            signature,
+            bytes,
         })
     }
 
@@ -178,7 +179,7 @@ impl Signature {
             });
         }
         let signed = signed_data(&self.namespace, &self.reserved, self.hash, message);
-        Ok(self.key.verify(&signed, &self.signature)?)
+        Ok(self.key.verify(&signed, &self.bytes)?)
     }
 
     /// The key that the signature names.

@@ -221,9 +221,8 @@ impl Stamp {
             inside
         } else {
             let mut status = reader.inside(SEQUENCE).ok_or(StampError::NotAToken)?;
-            let code = match status.content(INTEGER) {
-                Some(&[code]) => code,
-                _ => return Err(StampError::NotAToken),
+            let Some(&[code]) = status.content(INTEGER) else {
+                return Err(StampError::NotAToken);
             };
             // granted, grantedWithMods
             if code > 1 {

@@ -220,13 +220,13 @@ impl Iterator for Walk<'_> {
                         path.push(b'/');
                     }
                     path.extend_from_slice(name);
-                    let found = reading.dir.fd().map_err(Errno::from).and_then(|dir| {
+                    let found = reading.dir.fd().and_then(|dir| {
                         let name = std::ffi::OsStr::from_bytes(name);
                         rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)
                     });
                     let found = node(found);
                     if matches!(found, Node::Directory) {
-                        let depth = path.iter().filter(|b| **b == b'/').count();
+                        let depth = path.split(|b| *b == b'/').count();
                         if depth >= MAX_DEPTH || self.waiting.len() >= MAX_WAITING {
                             let why = "it is too deep, or there are too many directories";
                             return Some((path, Node::Unreadable(io::Error::other(why))));

@@ -103,7 +103,7 @@ impl KeyFile {
             bcrypt_pbkdf::bcrypt_pbkdf(passphrase, salt, *rounds, &mut derived).ok()?;
             let (key, iv) = derived.split_at(key);
             self.cipher
-                .decrypt(key, iv, &mut self.secret, self.tag.map(Into::into))
+                .decrypt(key, iv, &mut self.secret, self.tag)
                 .ok()?;
         }
         let mut reader = Reader::new(&self.secret);

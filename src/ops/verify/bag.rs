@@ -67,7 +67,8 @@ pub(super) fn verify(job: &mut Job<'_>) -> Result<()> {
     }
     check_info(job, declaration.encoding, payload);
     drop(manifests);
-    signed::check(job, signed.as_deref())
+    signed::check(job, signed.as_deref());
+    Ok(())
 }
 
 /// Reads each manifest whose algorithm is known. The bytes of the tag manifest that is signed are left in `signed`.

@@ -265,10 +265,8 @@ fn check_name(job: &Job<'_>, prefix: &str, name: &str, expected: bool) {
 /// A package against what is stated about it, and its tree against the package.
 fn check_package(job: &mut Job<'_>, stated: &Stated<'_>) -> Result<()> {
     let path = format!("{}{PACKAGE_ZIP}", stated.prefix);
-    let by_hex = stated.sha256.map(|hex| Sha256Digest::from_hex(hex));
-    let by_lambda = stated
-        .code_sha256
-        .map(|text| Sha256Digest::from_base64(text));
+    let by_hex = stated.sha256.map(Sha256Digest::from_hex);
+    let by_lambda = stated.code_sha256.map(Sha256Digest::from_base64);
     for (what, digest) in [("sha256", &by_hex), ("code_sha256", &by_lambda)] {
         if let Some(Err(e)) = digest {
             job.find(
@@ -300,7 +298,7 @@ fn check_package(job: &mut Job<'_>, stated: &Stated<'_>) -> Result<()> {
                 let message = format!("names a tree at {:?}, not {code}", unpacked.path);
                 job.find(FindingKind::Path, RECORD, message);
             }
-            tree::check(job, &code, unpacked, verified)
+            tree::check(job, &code, unpacked, verified.as_ref())
         }
         None => Ok(()),
     }

@@ -157,10 +157,10 @@ fn each_change_of_a_bag_is_named() {
             });
             for name in [name, other] {
                 // With a manifest that is no manifest, payload is only known to be listed by nothing.
-                let named = swapped.iter().any(|(kind, path)| {
+                let told = swapped.iter().any(|(kind, path)| {
                     path == name && matches!(kind.as_str(), "modified" | "unexpected")
                 });
-                assert!(named, "{name} {other}: {swapped:?}");
+                assert!(told, "{name} {other}: {swapped:?}");
             }
         }
     }

@@ -51,8 +51,7 @@ impl Encoding {
             Self::Utf16 => {
                 let (little, bytes) = match bytes {
                     [0xff, 0xfe, rest @ ..] => (true, rest),
-                    [0xfe, 0xff, rest @ ..] => (false, rest),
-                    rest => (false, rest),
+                    [0xfe, 0xff, rest @ ..] | rest => (false, rest),
                 };
                 let pairs = bytes.chunks_exact(2);
                 if !pairs.remainder().is_empty() {

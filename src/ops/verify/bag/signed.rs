@@ -4,7 +4,6 @@ use jiff::Timestamp;
 
 use super::super::{CustodyReport, FindingKind, Job, SignatureReport};
 use crate::digest::Sha256Digest;
-use crate::error::Result;
 use crate::evidence::Trust;
 use crate::evidence::bag::{SIGNATURE, TAGMANIFEST, TIMESTAMP};
 use crate::evidence::custody::{self, Chain};
@@ -13,7 +12,7 @@ use crate::evidence::ssh::PublicKey;
 use crate::evidence::timestamp::{MAX_TOKEN, Stamp};
 
 /// Checks all three. `tag_manifest` is what the manifest that is to be signed holds, if it could be read.
-pub(super) fn check(job: &mut Job<'_>, tag_manifest: Option<&[u8]>) -> Result<()> {
+pub(super) fn check(job: &mut Job<'_>, tag_manifest: Option<&[u8]>) {
     let signed = read_signature(job, tag_manifest);
     let stamped = read_stamp(job, signed.as_ref().map(|(_, armor)| &armor[..]));
     if let Some((signature, _)) = signed {
@@ -32,7 +31,6 @@ pub(super) fn check(job: &mut Job<'_>, tag_manifest: Option<&[u8]>) -> Result<()
         });
     }
     check_custody(job, tag_manifest);
-    Ok(())
 }
 
 /// The signature with its file's bytes, if it is its key's over the tag manifest.
@@ -104,15 +102,12 @@ fn read_stamp(job: &mut Job<'_>, armor: Option<&[u8]>) -> Option<(Stamp, Option<
     };
     let digest = Sha256Digest::of(armor);
     let checked = Stamp::parse(&bytes).and_then(|stamp| {
-        let trusted = match &job.options.authorities {
-            Some(authorities) => {
-                stamp.check_trusted(digest, authorities)?;
-                Some(true)
-            }
-            None => {
-                stamp.check(digest)?;
-                None
-            }
+        let trusted = if let Some(authorities) = &job.options.authorities {
+            stamp.check_trusted(digest, authorities)?;
+            Some(true)
+        } else {
+            stamp.check(digest)?;
+            None
         };
         Ok((stamp, trusted))
     });

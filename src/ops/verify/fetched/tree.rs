@@ -29,7 +29,7 @@ pub(super) fn check(
     job: &mut Job<'_>,
     code: &str,
     unpacked: &UnpackedRecord,
-    package: Option<Verified>,
+    package: Option<&Verified>,
 ) -> Result<()> {
     match job.below.walk(code.as_bytes()).next() {
         Some((at, Node::Unreadable(e))) if at == code.as_bytes() => {
@@ -40,7 +40,7 @@ pub(super) fn check(
     }
     // The tree is hashed here while another thread reads the package.
     let (wanted, (found, whole, files, bytes)) = thread::scope(|scope| {
-        let reading = package.as_ref().map(|package| {
+        let reading = package.map(|package| {
             let job: &Job<'_> = job;
             scope.spawn(move || contents(job, package, unpacked))
         });
