@@ -1,5 +1,6 @@
 //! Odd archives that are legal, and the tree that each must give.
 
+use std::num::NonZero;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
