@@ -30,9 +30,9 @@ mod logs;
 mod man;
 mod panics;
 mod quantity;
+mod report;
 mod signing;
 mod snapshot;
-mod report;
 mod unpack;
 mod verify;
 

@@ -34,8 +34,8 @@ pub use error::{FilesError, Occupant};
 pub use file::{
     FileKind, append, exists, kind, names, open_read, read_small, scratch_file, write_file_atomic,
 };
-pub use ledger::Ledger;
 pub use followed::read_followed;
+pub use ledger::Ledger;
 pub use remove::remove_tree;
 #[doc(hidden)]
 pub use rig::{Checkpoint, Rig};

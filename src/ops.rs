@@ -1,7 +1,7 @@
 //! The work of each command, as functions that return values and report events.
 
-pub mod custody;
 pub mod check;
+pub mod custody;
 mod deployed;
 pub mod fetch;
 pub mod list;

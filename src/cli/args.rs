@@ -82,7 +82,7 @@ pub struct Globals {
     #[arg(long, global = true, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub profile: Option<String>,
 
-    /// Region; list, check, lock and snapshot take several [default: of the ARN, AWS_REGION, or the profile]
+    /// Region; some commands take several [default: the function's ARN, AWS_REGION, or the profile's]
     #[arg(long, global = true, value_name = "REGION", value_parser = region)]
     pub region: Vec<String>,
 
