@@ -5,7 +5,7 @@
 //! | `intrinsic` | `Ref`, `Fn::Sub` and so on, as far as the template alone decides them |
 //! | `functions` | from resources to expectations; nested stacks |
 //!
-//! Where the code of a resource lies, CDK and SAM say differently: each is a [`Tool`](functions::Tool).
+//! Where the code of a resource lies, CDK and SAM say differently: each is a `Tool`.
 //!
 //! Sources: "AWS resource and property types reference" of the `CloudFormation` user guide, and the AWS SAM
 //! specification.
