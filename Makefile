@@ -1,5 +1,5 @@
 # The few words a contributor needs. `.ci/run` calls the same commands.
-.PHONY: demo test lint bench bench-images fuzz doc
+.PHONY: demo test lint bench bench-images bench-verify fuzz doc
 
 demo:            ## the main job against an embedded AWS: no account, no network
 	cargo run --example demo
@@ -19,6 +19,9 @@ bench:           ## larder beside its peers; SECTIONS, ROUNDS, ITEMS and LARDER_
 
 bench-images:    ## pulling an image beside skopeo, from docker-registry; ROUNDS, LAYERS and LAYER_MB choose
 	cargo bench --bench images
+
+bench-verify:    ## verifying 1 GB beside sha256sum -c; ROUNDS and MB choose
+	cargo bench --bench verify
 
 doc:             ## the library's documentation
 	cargo doc --no-deps --open

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
+use base64::Engine as _;
 use larder::error::ErrorKind;
 use larder::evidence::signature::{NAMESPACE, Signature, sign};
 use larder::evidence::ssh::{PublicKey, SigningKey};
@@ -355,7 +356,6 @@ fn openssl_accepts(dir: &Path, key: &Path, signature: &[u8]) -> bool {
         let blob = public(key).blob().to_vec();
         let mut der = vec![0x30, 0x2a, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 3, 0x21, 0];
         der.extend_from_slice(&blob[blob.len() - 32..]);
-        use base64::Engine as _;
         let text = base64::engine::general_purpose::STANDARD.encode(der);
         format!("-----BEGIN PUBLIC KEY-----\n{text}\n-----END PUBLIC KEY-----\n").into_bytes()
     };

@@ -197,7 +197,7 @@ fn answer(mut stream: TcpStream, dir: &Path, mood: Mood, number: usize) -> std::
         Mood::Endless => {
             stream.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n")?;
             loop {
-                stream.write_all(&[0; 65536])?;
+                stream.write_all(&[0; 4096])?;
             }
         }
         Mood::Honest | Mood::Replays => {

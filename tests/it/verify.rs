@@ -1,5 +1,15 @@
 //! `larder verify`: what is whole verifies, and whatever is done to it is found and named.
 
+#![allow(
+    clippy::case_sensitive_file_extension_comparisons,
+    clippy::format_collect,
+    clippy::items_after_statements,
+    clippy::semicolon_if_nothing_returned,
+    clippy::too_many_lines,
+    clippy::type_complexity,
+    reason = "long tables of cases, each with what is done to a tree"
+)]
+
 mod bags;
 mod conformance;
 mod fetched;

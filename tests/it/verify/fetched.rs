@@ -295,8 +295,12 @@ fn what_fetch_leaves_verifies_and_every_change_is_named() {
         let copied = dir.join("case");
         copy(&dir.join("web"), &copied);
         change(&copied);
-        println!("{name}");
-        found(dir, &["case"], want);
+        let found = super::findings(dir, &["case"]);
+        let found: Vec<(&str, &str)> = found
+            .iter()
+            .map(|(k, p)| (k.as_str(), p.as_str()))
+            .collect();
+        assert_eq!(found, *want, "{name}");
         fs::remove_dir_all(&copied).unwrap();
         for left in ["lib", "real", "elsewhere.js"] {
             let left = dir.join(left);
