@@ -485,17 +485,17 @@ fn a_built_template_is_compared_with_the_stack_it_was_deployed_as() {
         .zip(zip(".aws-sam/build/ToolsLayer"))
         .create();
     let fixed = "arn:aws:lambda:eu-west-1:123456789012:layer:tools:3";
-    let package = |dir: &str| zip(&format!(".aws-sam/build/{dir}"));
+    let from_build = |dir: &str| zip(&format!(".aws-sam/build/{dir}"));
     bench
         .aws
         .function("orders-prod")
-        .zip(package("OrdersFunction"))
+        .zip(from_build("OrdersFunction"))
         .layer(&shared)
         .create();
     bench
         .aws
         .function("s-worker")
-        .zip(package("WorkerFunction"))
+        .zip(from_build("WorkerFunction"))
         .layer(&shared)
         .layer(fixed)
         .layer(&tools)
@@ -503,12 +503,12 @@ fn a_built_template_is_compared_with_the_stack_it_was_deployed_as() {
     bench
         .aws
         .function("plain")
-        .zip(package("PlainFunction"))
+        .zip(from_build("PlainFunction"))
         .create();
     bench
         .aws
         .function("given-child")
-        .zip(package("ChildApplication/ChildFunction"))
+        .zip(from_build("ChildApplication/ChildFunction"))
         .create();
     for name in ["s-inline", "s-bucket"] {
         bench
@@ -568,7 +568,7 @@ fn a_built_template_is_compared_with_the_stack_it_was_deployed_as() {
     bench
         .aws
         .function("orders-prod")
-        .zip(package("OrdersFunction"))
+        .zip(from_build("OrdersFunction"))
         .layer(&other)
         .create();
     let ran = check(&bench, &["--sam", build, "--stack", "orders"]).expect(1);
