@@ -14,7 +14,7 @@ lint:            ## format, clippy, documentation, licences and sources of depen
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny --offline check bans licenses sources; \
 	else echo "lint: cargo-deny is not installed, so deny.toml was NOT checked (cargo install cargo-deny)"; fi
 
-bench:           ## larder beside its peers; ROUNDS, ITEMS and LARDER_CORPUS=DIR choose
+bench:           ## larder beside its peers; SECTIONS, ROUNDS, ITEMS and LARDER_CORPUS=DIR choose
 	cargo bench --bench peers
 
 bench-images:    ## pulling an image beside skopeo, from docker-registry; ROUNDS, LAYERS and LAYER_MB choose

@@ -201,7 +201,8 @@ impl Registry {
         std::fs::write(
             &configuration,
             format!(
-                "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\nstorage: {{filesystem: {{rootdirectory: {root:?}}}}}\nhttp: {{addr: \"127.0.0.1:{port}\"}}\n"
+                "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: \"127.0.0.1:{port}\"}}\n",
+                root.display()
             ),
         )?;
         let child = Command::new("docker-registry")

@@ -9,11 +9,13 @@ mod presign;
 mod proxy;
 mod regions;
 pub(crate) mod service;
+mod stack;
 mod tagged;
 mod xml;
 
 pub use caller::Caller;
 pub(crate) use service::{Body, Service, ServiceCall};
+pub use stack::StackResource;
 pub(crate) use xml::Element;
 
 use std::path::PathBuf;
@@ -381,7 +383,7 @@ fn ca_bundle(from_profile: Option<String>) -> Result<Option<(PathBuf, Vec<u8>)>>
     };
     let path = PathBuf::from(path);
     let pem = files::read_small(&path, MAX_CA_BUNDLE).map_err(|e| {
-        Error::from(e).hint("AWS_CA_BUNDLE, or ca_bundle in the profile, names this file")
+        Error::from(e).hint_instead("AWS_CA_BUNDLE, or ca_bundle in the profile, names this file")
     })?;
     Ok(Some((path, pem)))
 }

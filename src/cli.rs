@@ -16,6 +16,7 @@ pub mod output;
 pub mod progress;
 pub mod settings;
 
+mod check;
 mod completions;
 mod custody;
 mod escape;
@@ -24,10 +25,12 @@ mod fetch;
 mod help;
 mod interrupt;
 mod list;
+mod lock;
 mod logs;
 mod man;
 mod panics;
 mod quantity;
+mod report;
 mod signing;
 mod snapshot;
 mod unpack;
@@ -94,6 +97,8 @@ fn dispatch(command: &Command, settings: Settings) -> Result<Exit> {
         Command::Snapshot(args) => args.run(&context),
         Command::Custody(args) => args.run(&context),
         Command::Verify(args) => args.run(&context),
+        Command::Check(args) => args.run(&context),
+        Command::Lock(args) => args.run(&context),
         Command::Completions(args) => args.run(),
         Command::Man(args) => args.run(&context),
     };

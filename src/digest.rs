@@ -62,14 +62,12 @@ impl Sha256Digest {
 
     /// 64 lower-case hex digits.
     pub fn hex(&self) -> String {
-        use fmt::Write as _;
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let digit = |n: u8| char::from(DIGITS[usize::from(n & 15)]);
         self.0
             .iter()
-            .fold(String::with_capacity(64), |mut s, byte| {
-                // Writing to a String does not fail.
-                let _ = write!(s, "{byte:02x}");
-                s
-            })
+            .flat_map(|byte| [digit(byte >> 4), digit(*byte)])
+            .collect()
     }
 
     /// 44 characters of standard base64, the form of `CodeSha256`.

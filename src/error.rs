@@ -99,6 +99,23 @@ struct Inner {
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
+/// Whether the words of an error in a connection are about the server's certificate.
+pub(crate) fn is_about_certificates(words: &str) -> bool {
+    let lower = words.to_ascii_lowercase();
+    lower.contains("certificate") || lower.contains("unknownissuer")
+}
+
+/// Several lines as one: what is below a line that ends with a colon belongs to it.
+fn on_one_line(text: &str) -> String {
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let first = lines.next().unwrap_or_default().to_owned();
+    lines.fold(first, |mut all, line| {
+        all.push_str(if all.ends_with(':') { " " } else { "; " });
+        all.push_str(line);
+        all
+    })
+}
+
 /// The library's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -121,11 +138,11 @@ impl Error {
         Self::new(ErrorKind::Interrupted, "interrupted")
     }
 
-    /// Names what the failure is about: a function, a path, an entry. A subject already set stays.
+    /// Names what the failure is about: a function, a path, an entry. A subject already set stays; an empty one is none.
     #[must_use]
     pub fn about(mut self, subject: impl Into<String>) -> Self {
         if self.inner.subject.is_none() {
-            self.inner.subject = Some(subject.into());
+            self.inner.subject = Some(subject.into()).filter(|subject| !subject.is_empty());
         }
         self
     }
@@ -136,6 +153,13 @@ impl Error {
         if self.inner.hint.is_none() {
             self.inner.hint = Some(hint.into());
         }
+        self
+    }
+
+    /// Says what to do in the place of a hint already set: for who knows what a file or a host is for.
+    #[must_use]
+    pub(crate) fn hint_instead(mut self, hint: impl Into<String>) -> Self {
+        self.inner.hint = Some(hint.into());
         self
     }
 
@@ -166,12 +190,23 @@ impl Error {
         self.inner.hint.as_deref()
     }
 
-    /// The texts of all causes, outermost first.
+    /// What failed and why in one sentence: the error, then its causes, with colons between.
+    pub fn sentence(&self) -> String {
+        self.causes()
+            .iter()
+            .fold(self.to_string(), |mut out, cause| {
+                out.push_str(": ");
+                out.push_str(cause);
+                out
+            })
+    }
+
+    /// The texts of all causes, outermost first, each on one line.
     pub fn causes(&self) -> Vec<String> {
         let mut out = Vec::new();
         let mut next = self.source();
         while let Some(cause) = next {
-            let text = cause.to_string();
+            let text = on_one_line(&cause.to_string());
             // Wrapping errors often repeat what they wrap; the same words twice help nobody.
             if out.last() != Some(&text) {
                 out.push(text);
@@ -232,5 +267,15 @@ mod tests {
         let inner = Error::new(ErrorKind::Io, "x").because(std::io::Error::other("y"));
         let e = Error::new(ErrorKind::Transfer, "z").because(inner);
         assert_eq!(e.causes(), ["x", "y"]);
+    }
+
+    #[test]
+    fn a_cause_of_several_lines_is_one() {
+        let cause = "Attempted:\n  Profile: none\n  Ecs: none\n\n";
+        let e = Error::new(ErrorKind::NoCredentials, "")
+            .about("")
+            .because(cause);
+        assert_eq!(e.causes(), ["Attempted: Profile: none; Ecs: none"]);
+        assert_eq!(e.subject(), None);
     }
 }

@@ -5,9 +5,11 @@
 //! durable. A run that dies leaves its staging; the next run for the same destination finds that its lock is
 //! free, puts back what had been moved aside, and removes the rest. What a live run has is never touched.
 
+mod cache;
 mod destination;
 mod error;
 mod file;
+mod followed;
 mod inside;
 mod ledger;
 mod mark;
@@ -27,8 +29,12 @@ use std::path::Path;
 
 use crate::record::RECORD;
 
+pub use cache::CacheDir;
 pub use error::{FilesError, Occupant};
-pub use file::{exists, names, open_read, read_small, write_file_atomic};
+pub use file::{
+    FileKind, append, exists, kind, names, open_read, read_small, scratch_file, write_file_atomic,
+};
+pub use followed::read_followed;
 pub use ledger::Ledger;
 pub use remove::remove_tree;
 #[doc(hidden)]

@@ -9,6 +9,7 @@
 
 mod answer;
 mod call;
+mod credentials;
 mod describe;
 mod failure;
 mod layer;
@@ -16,14 +17,16 @@ mod list;
 mod pacing;
 pub mod permission;
 mod side;
+mod words;
 
 pub use answer::Answer;
 pub use call::CallMeta;
+pub(crate) use credentials::credentials_error;
 pub use describe::{Described, NoCode};
-pub(crate) use failure::{Call, CallFailure, credentials_error};
+pub(crate) use failure::{Call, CallFailure};
 pub use layer::DescribedLayer;
 pub use list::{Alias, Listed, ListedLayer, Pages, Scope};
-pub use pacing::{Budget, Pacer, Pacers};
+pub use pacing::{Budget, Pacer, Pacers, Turn};
 pub use side::{SideAnswer, SideRead};
 
 use std::sync::Arc;

@@ -72,6 +72,7 @@ pub mod aws;
 #[doc(hidden)]
 pub mod cli;
 pub mod digest;
+pub mod drift;
 pub mod error;
 pub mod events;
 pub mod evidence;

@@ -1,10 +1,15 @@
 //! The work of each command, as functions that return values and report events.
 
+pub mod check;
 pub mod custody;
+mod deployed;
 pub mod fetch;
 pub mod list;
+pub mod lock;
+mod obtain;
 pub mod select;
 pub mod snapshot;
+pub mod stacks;
 pub mod unpack;
 pub mod verify;
 

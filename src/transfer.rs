@@ -206,6 +206,8 @@ pub(crate) enum Broken {
     Gone { code: String },
     /// The object is not the one that the transfer began with.
     ObjectChanged,
+    /// What came is not the bytes that were asked for; none of it can be used.
+    NotAsAsked { what: String },
     /// A success that is something else than the package.
     NotThePackage { what: String },
     /// The whole came where a part was asked for, beside others.

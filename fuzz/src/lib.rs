@@ -222,6 +222,7 @@ impl Site {
         let root = File::open(self.root()).expect("the root");
         let options = Options {
             hash_contents: true,
+            workers: None,
             cancel: &CancellationToken::new(),
             reporter: &(),
         };

@@ -12,7 +12,9 @@ use std::time::Duration;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
-use super::{completions, custody, fetch, help, list, man, quantity, snapshot, unpack, verify};
+use super::{
+    check, completions, custody, fetch, help, list, lock, man, quantity, snapshot, unpack, verify,
+};
 use crate::ops::select::Selection;
 use crate::unpack::{Duplicates, Limits};
 
@@ -58,6 +60,12 @@ pub enum Command {
     /// Hash fetched directories and bags again, offline.
     #[command(long_about = verify::ABOUT, after_long_help = help::sections(verify::EXAMPLES, false))]
     Verify(verify::VerifyArgs),
+    /// Compare what Lambda runs with what it is meant to run.
+    #[command(long_about = check::ABOUT, after_long_help = help::sections(check::EXAMPLES, false))]
+    Check(Box<check::CheckArgs>),
+    /// Write larder.lock, the expected state that a team commits.
+    #[command(long_about = lock::ABOUT, after_long_help = help::sections(lock::EXAMPLES, false))]
+    Lock(lock::LockArgs),
     /// Print the completion script of a shell.
     #[command(after_long_help = help::sections(completions::EXAMPLES, false))]
     Completions(completions::CompletionsArgs),
@@ -74,7 +82,7 @@ pub struct Globals {
     #[arg(long, global = true, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub profile: Option<String>,
 
-    /// Region; list and snapshot take several [default: the function's ARN, AWS_REGION, or the profile's]
+    /// Region; some commands take several [default: the function's ARN, AWS_REGION, or the profile's]
     #[arg(long, global = true, value_name = "REGION", value_parser = region)]
     pub region: Vec<String>,
 
@@ -107,7 +115,7 @@ pub struct Globals {
     pub output: Format,
 
     /// No progress and no summary; warnings, errors and --output json stay
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, overrides_with = "quiet")]
     pub quiet: bool,
 
     /// Log to stderr: -v what larder does, -vv in detail, -vvv in all detail
@@ -241,7 +249,10 @@ pub enum DuplicatesArg {
 impl Command {
     /// Whether `--region` may be given several times.
     pub fn takes_regions(&self) -> bool {
-        matches!(self, Self::List(_) | Self::Snapshot(_))
+        matches!(
+            self,
+            Self::List(_) | Self::Check(_) | Self::Lock(_) | Self::Snapshot(_)
+        )
     }
 }
 

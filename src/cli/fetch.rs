@@ -145,7 +145,10 @@ impl FetchArgs {
                 .await
                 .unwrap_or_else(|| Err(Error::interrupted()))?;
             let reporter = Arc::clone(&context.progress);
-            fetch::fetch(&session, &function, &options, reporter, cancel).await
+            Box::pin(fetch::fetch(
+                &session, &function, &options, reporter, cancel,
+            ))
+            .await
         })?;
         context.progress.finish();
         context.output.result(&summary(&fetched), &fetched.record)?;

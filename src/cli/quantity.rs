@@ -44,6 +44,14 @@ pub(super) fn parse_size(text: &str) -> Result<u64, String> {
     u64::try_from(bytes).map_err(|_| "the size is too large".to_owned())
 }
 
+/// As [`parse_duration`], and 0 for no wait at all.
+pub(super) fn parse_wait(text: &str) -> Result<Duration, String> {
+    match text {
+        "0" | "0s" | "0ms" | "0m" => Ok(Duration::ZERO),
+        text => parse_duration(text),
+    }
+}
+
 /// Reads a time: `10s`, `500ms`, `1m`, `1m30s`, or plain seconds: `10`, `0.5`. More than nothing, at most 24 hours.
 pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
     let expected = || "expected a time such as 10s, 500ms or 1m".to_owned();

@@ -94,6 +94,16 @@ pub enum FilesError {
         /// What the system answered.
         source: io::Error,
     },
+    /// What is there to be read could not be.
+    #[error("{}: cannot {action}", path.display())]
+    Unread {
+        /// What was tried: `open`, `read`.
+        action: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// What the system answered, or why it is not what it should be.
+        source: io::Error,
+    },
 }
 
 impl FilesError {
@@ -104,6 +114,19 @@ impl FilesError {
         source: impl Into<io::Error>,
     ) -> Self {
         Self::Io {
+            action,
+            path: path.into(),
+            source: source.into(),
+        }
+    }
+
+    /// The system refused `action` (`open`, `read`) on `path`, which is to be read and not written.
+    pub fn unread(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+        source: impl Into<io::Error>,
+    ) -> Self {
+        Self::Unread {
             action,
             path: path.into(),
             source: source.into(),
@@ -175,6 +198,21 @@ fn hint(path: &Path, source: &io::Error) -> Option<&'static str> {
     })
 }
 
+fn hint_at_reading(source: &io::Error) -> Option<&'static str> {
+    if source.kind() == io::ErrorKind::IsADirectory {
+        return Some("it is a directory: name a file");
+    }
+    Some(match errno(source)? {
+        Errno::ACCESS | Errno::PERM => {
+            "check who may read it (ls -l), and who may enter its directory"
+        }
+        Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG => "check the path",
+        Errno::LOOP => "the path leads through too many symbolic links",
+        Errno::MFILE | Errno::NFILE => "too many files are open: raise the limit (ulimit -n)",
+        _ => return None,
+    })
+}
+
 impl From<FilesError> for Error {
     fn from(error: FilesError) -> Self {
         match error {
@@ -219,6 +257,19 @@ impl From<FilesError> for Error {
                     error = error.hint(text);
                 }
                 error.because(source)
+            }
+            FilesError::Unread {
+                action,
+                path,
+                source,
+            } => {
+                let error = Error::new(ErrorKind::Io, format!("cannot {action}"));
+                let error = error.about(path.display().to_string());
+                match hint_at_reading(&source) {
+                    Some(text) => error.hint(text),
+                    None => error,
+                }
+                .because(source)
             }
         }
     }

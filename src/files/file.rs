@@ -17,9 +17,28 @@ pub fn exists(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok()
 }
 
+/// What a path is, links followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+}
+
+/// What there is at `path`, links followed; None when there is nothing, or something else.
+pub fn kind(path: &Path) -> Option<FileKind> {
+    let meta = fs::metadata(path).ok()?;
+    if meta.is_file() {
+        Some(FileKind::File)
+    } else {
+        meta.is_dir().then_some(FileKind::Directory)
+    }
+}
+
 /// Opens a regular file for reading. Anything else is an error, and never waited for.
 pub fn open_read(path: &Path) -> Result<File, FilesError> {
-    let failed = |e: io::Error| FilesError::io("open", path, e);
+    let failed = |e: io::Error| FilesError::unread("open", path, e);
     // Without NONBLOCK, a named pipe would keep us until somebody writes to it.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let file = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| failed(e.into()))?;
@@ -31,9 +50,15 @@ pub fn open_read(path: &Path) -> Result<File, FilesError> {
     }
 }
 
+/// A file without a name in the directory for temporary files (`TMPDIR`), for reading and writing. It is gone when it is
+/// closed.
+pub fn scratch_file() -> Result<File, FilesError> {
+    tempfile::tempfile().map_err(|e| FilesError::io("create a file in", std::env::temp_dir(), e))
+}
+
 /// Reads a whole regular file of at most `limit` bytes.
 pub fn read_small(path: &Path, limit: u64) -> Result<Vec<u8>, FilesError> {
-    let failed = |e: io::Error| FilesError::io("read", path, e);
+    let failed = |e: io::Error| FilesError::unread("read", path, e);
     let mut bytes = Vec::new();
     open_read(path)?
         .take(limit.saturating_add(1))
@@ -57,6 +82,17 @@ pub fn names(directory: &Path) -> Vec<String> {
         .collect();
     names.sort_unstable();
     names
+}
+
+/// Adds to the end of a file, which is made where it is missing.
+pub fn append(path: &Path, bytes: &[u8]) -> Result<(), FilesError> {
+    let failed = |e: io::Error| FilesError::io("write", path, e);
+    let mut file = File::options()
+        .append(true)
+        .create(true)
+        .open(path)
+        .map_err(failed)?;
+    file.write_all(bytes).map_err(failed)
 }
 
 /// Writes a file such that under its name there is either what was there before, or all of `bytes`. Durable

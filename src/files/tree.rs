@@ -22,13 +22,13 @@ pub fn read_tree(
     let mut nodes = Vec::new();
     let mut directories: Vec<(PathBuf, Vec<u8>)> = vec![(root.to_owned(), Vec::new())];
     while let Some((directory, prefix)) = directories.pop() {
-        let failed = |e: io::Error| FilesError::io("read the directory", &directory, e);
+        let failed = |e: io::Error| FilesError::unread("read the directory", &directory, e);
         let mut empty = true;
         for entry in fs::read_dir(&directory).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             empty = false;
             let path = entry.path();
-            let failed = |e: io::Error| FilesError::io("read", &path, e);
+            let failed = |e: io::Error| FilesError::unread("read", &path, e);
             if stop() {
                 return Err(failed(io::ErrorKind::Interrupted.into()));
             }

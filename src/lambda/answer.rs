@@ -35,6 +35,7 @@ impl Answer {
         match serde_json::from_slice(body) {
             Ok(Value::Object(map)) => Ok(Self(map)),
             Ok(_) => Err("it is JSON, but no object".to_owned()),
+            Err(_) if body.is_empty() => Err("it is empty".to_owned()),
             Err(e) => Err(format!(
                 "it is no JSON: {:?} error at line {}, column {}",
                 e.classify(),

@@ -151,7 +151,7 @@ impl Lambda {
     {
         let mut attempt = 1;
         loop {
-            self.pacer.wait(budget).await;
+            let turn = self.pacer.wait(budget).await;
             let capture = Capture::default();
             let outcome = send(capture.clone()).await;
             let Seen { host, answer } = std::mem::take(&mut *capture.seen());
@@ -170,7 +170,7 @@ impl Lambda {
                 (_, Some(captured)) if captured.status == 200 => {
                     match Answer::parse(&captured.body) {
                         Ok(answer) => {
-                            self.pacer.succeeded();
+                            self.pacer.succeeded(turn);
                             tracing::info!(
                                 "{} of {}: answered, request {}",
                                 call.operation,
@@ -189,8 +189,8 @@ impl Lambda {
                 (Err(e), _) => CallFailure::from_sdk(&e),
             };
             failure.host = host;
-            if matches!(failure.retry, Failure::Throttled { .. }) {
-                self.pacer.throttled();
+            if let Failure::Throttled { retry_after } = failure.retry {
+                self.pacer.throttled(turn, retry_after);
             }
             match self.retry.decide(failure.retry, attempt, fastrand::f64()) {
                 Decision::Again(wait) => {

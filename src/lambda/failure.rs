@@ -3,24 +3,23 @@
 use std::error::Error as StdError;
 use std::time::Duration;
 
-use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use aws_smithy_runtime_api::client::result::{ConnectorError, SdkError};
-use aws_smithy_types::error::ErrorMetadata;
+use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
+use super::credentials::{credentials_failure, credentials_hint, unobtained_hint};
 use super::permission::action_of;
-use crate::error::{Error, ErrorKind};
+use super::words::{causes, shortened, without_signed_material};
+use crate::error::{Error, ErrorKind, is_about_certificates};
 use crate::transfer::retry::{Failure, parse_retry_after};
-
-/// How many characters of a server's words are shown.
-const MAX_WORDS: usize = 500;
 
 /// A call that failed.
 #[derive(Debug)]
 pub(crate) struct CallFailure {
     pub(crate) kind: ErrorKind,
     pub(crate) retry: Failure,
+    /// There is a source of credentials, and it gives none.
+    pub(super) unobtained: bool,
     /// AWS's error code.
     pub(super) code: Option<String>,
     /// AWS's message, or the causes of a local failure.
@@ -82,7 +81,7 @@ impl CallFailure {
             }
             SdkError::DispatchFailure(_) => {
                 let detail = causes(error);
-                let retry = if is_certificate_problem(&detail) {
+                let retry = if is_about_certificates(&detail) {
                     Failure::Permanent
                 } else {
                     Failure::Transient
@@ -105,10 +104,11 @@ impl CallFailure {
         Self::local(kind, retry, causes(error))
     }
 
-    fn local(kind: ErrorKind, retry: Failure, detail: String) -> Self {
+    pub(super) fn local(kind: ErrorKind, retry: Failure, detail: String) -> Self {
         Self {
             kind,
             retry,
+            unobtained: false,
             code: None,
             detail: Some(detail),
             status: None,
@@ -130,6 +130,7 @@ impl CallFailure {
         Self {
             kind,
             retry,
+            unobtained: false,
             code: code.map(shortened),
             detail: message.map(|m| shortened(without_signed_material(m))),
             status: Some(status),
@@ -159,6 +160,9 @@ impl CallFailure {
             ErrorKind::NotFound => format!("not found in {region}"),
             ErrorKind::AccessDenied => format!("{operation} is denied"),
             ErrorKind::CredentialsRefused => "AWS refuses the credentials".to_owned(),
+            ErrorKind::NoCredentials if self.unobtained => {
+                "AWS credentials could not be obtained".to_owned()
+            }
             ErrorKind::NoCredentials => "no AWS credentials were found".to_owned(),
             ErrorKind::Throttled => format!("AWS throttles {operation}, also after all attempts"),
             ErrorKind::Timeout => format!("{operation} brought no answer in time"),
@@ -214,6 +218,7 @@ impl CallFailure {
             ErrorKind::AccessDenied => {
                 format!("the caller needs the IAM action {action} on {subject}")
             }
+            ErrorKind::NoCredentials if self.unobtained => unobtained_hint(detail).to_owned(),
             ErrorKind::NoCredentials => {
                 "set AWS_PROFILE or --profile, run `aws sso login`, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
                     .to_owned()
@@ -222,7 +227,7 @@ impl CallFailure {
             ErrorKind::Throttled => {
                 "ask more slowly with --max-rate, or try more often with --max-attempts".to_owned()
             }
-            ErrorKind::Network if is_certificate_problem(detail) => {
+            ErrorKind::Network if is_about_certificates(detail) => {
                 "if a proxy signs with its own certificate, name its CA in AWS_CA_BUNDLE".to_owned()
             }
             ErrorKind::Network | ErrorKind::Timeout => {
@@ -234,6 +239,14 @@ impl CallFailure {
             }
             ErrorKind::Service if self.status.is_some_and(|status| status >= 500) => {
                 "the fault is on the server's side: try again later, or more often with --max-attempts".to_owned()
+            }
+            // Lambda never answers so.
+            ErrorKind::Service if code.is_empty() => {
+                let host = self.host.as_ref().map(|host| format!(" ({host})"));
+                format!(
+                    "is the endpoint{} the right one? Something else answers there, such as a proxy or a sign-in page",
+                    host.unwrap_or_default()
+                )
             }
             ErrorKind::Usage if !code.is_empty() => {
                 "check the name and the qualifier: what they say is well-formed, and not to AWS's liking".to_owned()
@@ -288,32 +301,6 @@ fn judge(status: u16, code: Option<&str>, retry_after: Option<Duration>) -> (Err
     }
 }
 
-fn credentials_hint(code: &str, detail: &str) -> &'static str {
-    match code {
-        "RequestExpired" | "RequestTimeTooSkewed" => "this machine's clock is wrong; set it",
-        "InvalidSignatureException" | "SignatureDoesNotMatch"
-            if detail.contains("expired") || detail.contains("not yet current") =>
-        {
-            "this machine's clock is wrong; set it"
-        }
-        "InvalidSignatureException" | "SignatureDoesNotMatch" => {
-            "the secret access key is wrong, or a proxy rewrote the request"
-        }
-        "ExpiredTokenException" | "ExpiredToken" => {
-            "the session has ended; renew it, for example with `aws sso login`"
-        }
-        "UnrecognizedClientException" | "InvalidClientTokenId" | "InvalidAccessKeyId" => {
-            "the access key or session token is not valid, or not in this region (is the region enabled for the account?)"
-        }
-        // Credentials that are got from STS fail with its errors.
-        _ if detail.contains("ExpiredToken") => credentials_hint("ExpiredToken", detail),
-        _ if detail.contains("AssumeRole") => {
-            "the caller needs sts:AssumeRole on the role, and the role must trust the caller (with the external id, if it asks for one)"
-        }
-        _ => "check which credentials are used: `aws sts get-caller-identity`",
-    }
-}
-
 /// What an answer is that began well and did not come whole.
 fn broken_answer(detail: &str) -> ErrorKind {
     if detail.contains("minimum throughput") {
@@ -323,117 +310,6 @@ fn broken_answer(detail: &str) -> ErrorKind {
     } else {
         ErrorKind::Service
     }
-}
-
-/// Why there are no credentials for `subject`, in the words of a call that got none.
-pub(crate) fn credentials_error(error: &CredentialsError, subject: &str, region: &str) -> Error {
-    of_credentials(error).into_error(Call {
-        operation: "the request for credentials",
-        subject,
-        region,
-    })
-}
-
-/// Finds a failure to get credentials at all, in whatever it is wrapped.
-fn credentials_failure(error: &(dyn StdError + 'static)) -> Option<CallFailure> {
-    let mut next = Some(error);
-    while let Some(e) = next {
-        if let Some(credentials) = e.downcast_ref::<CredentialsError>() {
-            return Some(of_credentials(credentials));
-        }
-        next = e.source();
-    }
-    None
-}
-
-fn of_credentials(error: &CredentialsError) -> CallFailure {
-    let detail = causes(error);
-    match error {
-        CredentialsError::CredentialsNotLoaded(_) => {
-            CallFailure::local(ErrorKind::NoCredentials, Failure::Permanent, detail)
-        }
-        CredentialsError::ProviderTimedOut(_) => {
-            CallFailure::local(ErrorKind::NoCredentials, Failure::Transient, detail)
-        }
-        // The SDK has tried these again by itself.
-        _ => CallFailure::local(refusal(error), Failure::Permanent, detail),
-    }
-}
-
-/// Whether the credentials' source refused, could not even be asked, or has a fault.
-fn refusal(error: &CredentialsError) -> ErrorKind {
-    let mut next: Option<&(dyn StdError + 'static)> = Some(error);
-    while let Some(e) = next {
-        if let Some(connector) = e.downcast_ref::<ConnectorError>() {
-            return if connector.is_timeout() {
-                ErrorKind::Timeout
-            } else {
-                ErrorKind::Network
-            };
-        }
-        // What STS said: a fault of its own has one of these codes, or none at all.
-        if let Some(answer) = e.downcast_ref::<ErrorMetadata>() {
-            return match answer.code() {
-                Some("Throttling" | "ThrottlingException" | "RequestLimitExceeded") => {
-                    ErrorKind::Throttled
-                }
-                None | Some("InternalFailure" | "InternalError" | "ServiceUnavailable") => {
-                    ErrorKind::Service
-                }
-                Some(_) => ErrorKind::CredentialsRefused,
-            };
-        }
-        next = e.source();
-    }
-    // An answer that is no XML, or ends early, is not STS's own; a wait that ends has no answer at all.
-    let detail = causes(error);
-    if detail.contains("timed out") || detail.contains("timeout") {
-        ErrorKind::Timeout
-    } else if detail.contains("error parsing XML") || detail.contains("response error") {
-        ErrorKind::Service
-    } else {
-        ErrorKind::CredentialsRefused
-    }
-}
-
-/// An error and its causes as one line. Neighbours that repeat each other are said once.
-fn causes(error: &dyn StdError) -> String {
-    let mut texts = vec![error.to_string()];
-    let mut next = error.source();
-    while let Some(e) = next {
-        let text = e.to_string();
-        if texts.last().is_some_and(|last| !last.contains(&text)) {
-            texts.push(text);
-        }
-        next = e.source();
-    }
-    shortened(without_signed_material(&texts.join(": ")))
-}
-
-/// A server's words, which can be as long as its answer, cut to what a message can hold.
-fn shortened(text: &str) -> String {
-    match text.char_indices().nth(MAX_WORDS) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
-}
-
-fn is_certificate_problem(detail: &str) -> bool {
-    let lower = detail.to_ascii_lowercase();
-    lower.contains("certificate") || lower.contains("unknownissuer")
-}
-
-/// A message about a signature can quote the request that was signed, session token and all.
-fn without_signed_material(message: &str) -> &str {
-    [
-        "The Canonical String",
-        "The String-to-Sign",
-        "Canonical String",
-    ]
-    .iter()
-    .filter_map(|marker| message.find(marker))
-    .min()
-    .map_or(message, |at| message[..at].trim_end())
 }
 
 #[cfg(test)]
@@ -513,10 +389,10 @@ mod tests {
         };
         let long = "ü".repeat(100_000);
         let failure = CallFailure::from_answer(500, Some(&long), Some(&long), None, None);
-        assert!(failure.reason().chars().count() <= MAX_WORDS + 1);
+        assert!(failure.reason().chars().count() <= 501);
         let text = format!("{:?}", failure.into_error(call));
         assert!(text.contains("üü…"), "{text}");
-        assert!(text.chars().count() < 2 * MAX_WORDS + 500, "{text}");
+        assert!(text.chars().count() < 1500, "{text}");
         assert_eq!(shortened("as it is"), "as it is");
     }
 

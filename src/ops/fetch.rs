@@ -5,6 +5,7 @@
 
 mod code;
 pub(in crate::ops) mod image;
+mod in_place;
 mod layers;
 mod package;
 mod prior;
@@ -34,6 +35,7 @@ use crate::transfer::Stats;
 use crate::unpack::Limits;
 
 use super::blocking;
+
 use layers::Layers;
 use prior::Prior;
 
@@ -120,6 +122,7 @@ struct Outcome {
 /// # Errors
 /// Any failure of the call, the transfer, the verification, the unpacking or the file system. The destination is
 /// then what it was before.
+#[expect(clippy::too_many_lines, reason = "the order of things, in one place")]
 pub async fn fetch(
     session: &Session,
     function: &FunctionRef,
@@ -134,17 +137,30 @@ pub async fn fetch(
         .dest
         .clone()
         .unwrap_or_else(|| Path::new(".").join(function.directory_name()));
-    let prior = if options.update {
-        let (place, sync) = (dest.clone(), options.sync);
-        blocking(move || {
-            // A run that died may have left the record aside.
-            files::repair(&place, sync)?;
-            Prior::read(&place)
-        })
-        .await?
-    } else {
-        None
-    };
+    let prior = prior_at(&dest, options).await?;
+    let lambda = Lambda::new(session, Arc::clone(&reporter));
+    let mut described = None;
+    if let Some(prior) = &prior {
+        let now = or_interrupted(&cancel, lambda.describe(function)).await?;
+        prior.check_same(now.function())?;
+        let update = Update {
+            prior,
+            described: &now,
+            options,
+            subject: &subject,
+            started_at,
+        };
+        if let Some(record) = update.in_place(&*reporter, &cancel).await? {
+            return Ok(Fetched {
+                record,
+                dest,
+                bytes_downloaded: 0,
+                elapsed: begun.elapsed(),
+                missing_layer: None,
+            });
+        }
+        described = Some(now);
+    }
     let publish = PublishOptions {
         force: options.force || prior.is_some(),
         sync: options.sync,
@@ -155,7 +171,7 @@ pub async fn fetch(
     tracing::debug!("everything is made in {}", staging.path().display());
     let job = Job {
         session,
-        lambda: Lambda::new(session, Arc::clone(&reporter)),
+        lambda,
         function,
         subject: &subject,
         options,
@@ -164,7 +180,7 @@ pub async fn fetch(
         staging: Arc::clone(&staging),
         prior: prior.as_ref(),
     };
-    let made = job.make().await;
+    let made = job.make(described).await;
     drop(job);
     let (outcome, layers) = match made {
         Ok(made) => made,
@@ -219,6 +235,93 @@ pub async fn fetch(
     })
 }
 
+/// With `--update`: what an earlier run left at `dest`.
+async fn prior_at(dest: &Path, options: &FetchOptions) -> Result<Option<Prior>> {
+    if !options.update {
+        return Ok(None);
+    }
+    let (place, sync) = (dest.to_owned(), options.sync);
+    blocking(move || {
+        // A run that died may have left the record aside.
+        files::repair(&place, sync)?;
+        Prior::read(&place)
+    })
+    .await
+}
+
+/// An update that has Lambda's answer, and has made nothing yet.
+struct Update<'a> {
+    prior: &'a Prior,
+    described: &'a Described,
+    options: &'a FetchOptions,
+    subject: &'a str,
+    started_at: Timestamp,
+}
+
+impl Update<'_> {
+    /// Where nothing is new and nothing was changed here, writes the one file that says when it was looked at, and gives
+    /// what it holds. None leaves the work to the long way.
+    async fn in_place(
+        &self,
+        reporter: &dyn Reporter,
+        cancel: &CancellationToken,
+    ) -> Result<Option<Record>> {
+        let (prior, described, options) = (self.prior, self.described, self.options);
+        if !matches!(
+            described.code()?,
+            CodeLocation::Zip(_) | CodeLocation::Object(_)
+        ) {
+            return Ok(None);
+        }
+        let claim = code::claim(described, options, self.subject)?;
+        let size = claim.size().unwrap_or_default();
+        let json = described.answer().to_recorded_json(options.redact_env);
+        let outcome = Outcome {
+            described: described.clone(),
+            package: prior.record().package.clone(),
+            unpacked: prior.record().unpacked.clone(),
+            image: None,
+            location: None,
+            stats: Stats::default(),
+            unchanged: true,
+            intact: true,
+        };
+        let mut record = record_of(outcome, Vec::new(), options, self.started_at);
+        // What can be told without reading the packages comes first.
+        if !prior.states(&record, &json) {
+            return Ok(None);
+        }
+        reporter.report(&Event::Verifying { size });
+        let layers = in_place::unchanged(prior, described, claim, options, cancel).await?;
+        let Some(layers) = layers else {
+            return Ok(None);
+        };
+        record.layers = layers;
+        record.transfer.finished_at = to_milliseconds(Timestamp::now());
+        // Another run may have replaced what was looked at.
+        if !prior.is_the_same(&record, &json) || !prior.is_still_there() {
+            return Ok(None);
+        }
+        reporter.report(&Event::Publishing);
+        let (path, bytes) = (prior.path(RECORD), record.to_json());
+        // All that is new is when it was looked at; whatever else lies there stays.
+        blocking(move || Ok(files::write_file_atomic(&path, &bytes, 0o644)?)).await?;
+        Ok(Some(record))
+    }
+}
+
+/// Runs `work` until it is done or the user interrupts.
+async fn or_interrupted<T>(
+    cancel: &CancellationToken,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    tokio::select! {
+        biased;
+        () = cancel.cancelled() => Err(Error::interrupted()),
+        result = work => result,
+    }
+}
+
 /// One fetch under way.
 struct Job<'a> {
     session: &'a Session,
@@ -234,8 +337,15 @@ struct Job<'a> {
 
 impl Job<'_> {
     /// All that is to be published but the records.
-    async fn make(&self) -> Result<(Outcome, Layers)> {
-        let outcome = self.run().await?;
+    async fn make(&self, described: Option<Described>) -> Result<(Outcome, Layers)> {
+        let described = match described {
+            Some(described) => described,
+            None => {
+                self.or_interrupted(self.lambda.describe(self.function))
+                    .await?
+            }
+        };
+        let outcome = self.run(described).await?;
         let layers = if self.options.layers {
             self.layers(&outcome.described).await?
         } else {
@@ -244,13 +354,7 @@ impl Job<'_> {
         Ok((outcome, layers))
     }
 
-    async fn run(&self) -> Result<Outcome> {
-        let described = self
-            .or_interrupted(self.lambda.describe(self.function))
-            .await?;
-        if let Some(prior) = self.prior {
-            prior.check_same(described.function())?;
-        }
+    async fn run(&self, described: Described) -> Result<Outcome> {
         match described.code()? {
             CodeLocation::Image(image) => {
                 let image = image.clone();
@@ -262,11 +366,7 @@ impl Job<'_> {
 
     /// Runs `work` until it is done or the user interrupts.
     async fn or_interrupted<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        tokio::select! {
-            biased;
-            () = self.cancel.cancelled() => Err(Error::interrupted()),
-            result = work => result,
-        }
+        or_interrupted(self.cancel, work).await
     }
 
     fn warn(&self, subject: &str, message: &str, hint: &str) {

@@ -55,20 +55,21 @@ pub fn unpack(
     reporter: &dyn Reporter,
     cancel: &CancellationToken,
 ) -> Result<UnpackedPackage> {
+    // What is wrong with the package counts more than a destination that does not follow from its name.
+    let file = files::open_read(package)?;
     let dest = match &options.dest {
         Some(dest) => dest.clone(),
         None => default_dest(package)?,
     };
     let subject = package.display().to_string();
-    let file = files::open_read(package)?;
     let length = file
         .metadata()
-        .map_err(|e| FilesError::io("read", package, e))?
+        .map_err(|e| FilesError::unread("read", package, e))?
         .len();
     reporter.report(&Event::Verifying { size: length });
     let received = Received::read(file, &|| cancel.is_cancelled()).map_err(|e| match e.kind() {
         std::io::ErrorKind::Interrupted => Error::interrupted(),
-        _ => FilesError::io("read", package, e).into(),
+        _ => FilesError::unread("read", package, e).into(),
     })?;
     let claim = options.sha256.map_or_else(Claim::local, Claim::user);
     let verified = received
@@ -78,10 +79,12 @@ pub fn unpack(
         force: options.force,
         sync: false,
     };
-    let plan = unpack::plan(&verified, &options.limits).map_err(|e| refused(e, &subject))?;
+    let plan = unpack::plan_or_stop(&verified, &options.limits, &|| cancel.is_cancelled())
+        .map_err(|e| refused(e, &subject))?;
     let staging = Staging::create(&dest, publish)?;
     let run = unpack::Options {
         hash_contents: false,
+        workers: None,
         cancel,
         reporter,
     };

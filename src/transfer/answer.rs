@@ -73,8 +73,13 @@ fn part(response: &Response, range: Option<&Range<u64>>, size: u64) -> Judged {
     if range.is_some_and(right) {
         Judged::Part
     } else {
-        // Not the bytes that were asked for: nothing of it is used, and the next request asks for the whole.
-        Judged::Broken(Broken::ObjectChanged)
+        // Nothing of it is used, and the next request asks for the whole.
+        let what = match (range, &sent) {
+            (None, _) => "a part (status 206) where the whole was asked for",
+            (Some(_), None) => "a part (status 206) that does not say which (Content-Range)",
+            (Some(_), Some(_)) => "another part (status 206) than the one asked for",
+        };
+        Judged::Broken(Broken::NotAsAsked { what: what.into() })
     }
 }
 
@@ -133,7 +138,10 @@ impl Refused {
             (404 | 410, _) | (_, "NoSuchVersion" | "NoSuchKey") => {
                 Broken::Gone { code: self.name() }
             }
-            (412 | 416, _) => Broken::ObjectChanged,
+            (412, _) => Broken::ObjectChanged,
+            (416, _) => Broken::NotAsAsked {
+                what: "it says that there is no such part (status 416)".into(),
+            },
             (408 | 500..=599, _) => Broken::Transient {
                 reason: self.name(),
                 error: Box::new(self.error(ErrorKind::Service, what)),
@@ -154,6 +162,9 @@ impl Refused {
             }
             (407, _) => self.error(ErrorKind::Network, what).hint(
                 "the proxy wants a user and password: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT",
+            ),
+            _ if self.code.is_none() => self.error(ErrorKind::Transfer, what).hint(
+                "no storage of packages answers so: a proxy or something else on the way may have given this answer",
             ),
             _ => self.error(ErrorKind::Transfer, what),
         }
@@ -252,7 +263,7 @@ mod tests {
             Broken::Gone { .. }
         ));
         assert!(matches!(judged(412, ""), Broken::ObjectChanged));
-        assert!(matches!(judged(416, ""), Broken::ObjectChanged));
+        assert!(matches!(judged(416, ""), Broken::NotAsAsked { .. }));
         assert!(matches!(
             judged(500, &xml("InternalError", "")),
             Broken::Transient { .. }
@@ -261,7 +272,12 @@ mod tests {
             judged(503, &xml("SlowDown", "")),
             Broken::Throttled { .. }
         ));
-        assert!(matches!(judged(418, ""), Broken::Final(_)));
+        for status in [204, 304, 418] {
+            let Broken::Final(error) = judged(status, "") else {
+                panic!("{status}");
+            };
+            assert!(error.hint_text().unwrap().contains("proxy"), "{status}");
+        }
     }
 
     #[test]

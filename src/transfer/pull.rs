@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Mutex;
 use std::time::Instant;
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, is_about_certificates};
 use crate::events::Event;
 use crate::http::{HttpError, Response};
 
@@ -104,8 +104,10 @@ impl<S: Source> Pull<'_, S> {
     }
 
     fn note_break<T>(&self, pulled: &Result<T, Broken>) {
+        // A URL that is too old for another request broke nothing.
+        let broke = matches!(pulled, Err(broken) if !matches!(broken, Broken::Stale));
         let mut state = lock(&self.progress.0);
-        if pulled.is_err() && state.have.count() > 0 {
+        if broke && state.have.count() > 0 {
             state.broke = true;
         }
     }
@@ -217,7 +219,9 @@ impl<S: Source> Pull<'_, S> {
             lock(&self.progress.0).stats.bytes += count;
             if at + count > range.end {
                 return Err(if is_part {
-                    Broken::ObjectChanged
+                    Broken::NotAsAsked {
+                        what: "more bytes than the part has".to_owned(),
+                    }
                 } else {
                     Broken::NotThePackage {
                         what: format!("more than {} bytes", range.end),
@@ -309,7 +313,7 @@ pub(super) fn failed(e: HttpError, what: &str) -> Broken {
         }
     };
     let permanent = matches!(&e, HttpError::Connect { source, .. }
-        if source.to_string().to_ascii_lowercase().contains("certificate"));
+        if is_about_certificates(&source.to_string()));
     let error = Error::new(kind, message).hint(hint).because(e);
     if permanent {
         Broken::Final(error)

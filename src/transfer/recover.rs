@@ -56,12 +56,18 @@ impl<S: Source> Transfer<'_, S> {
                 self.restart(spool).await
             }
             Broken::ObjectChanged => {
-                let error = Error::new(ErrorKind::Transfer, "the object changes with each request");
-                self.wait(Failure::Transient, "the object changed", error)
-                    .await?;
-                self.connections = 1;
-                self.renew(renew).await?;
-                self.restart(spool).await
+                let error = Error::new(ErrorKind::Transfer, "the object changes with each request")
+                    .hint("something overwrites it again and again, or a cache on the way mixes its versions");
+                self.begin_anew("the object changed", error, spool, renew)
+                    .await
+            }
+            Broken::NotAsAsked { what } => {
+                let message =
+                    "the package's server answers with something else than what is asked for";
+                let error = Error::new(ErrorKind::Transfer, message)
+                    .because(what.clone())
+                    .hint("a proxy or a cache on the way may not know HTTP ranges: try without it (NO_PROXY)");
+                self.begin_anew(&what, error, spool, renew).await
             }
             Broken::NotThePackage { what } => {
                 let text = format!(
@@ -79,6 +85,20 @@ impl<S: Source> Transfer<'_, S> {
             }
             Broken::SpoolEnded => Err(Error::new(ErrorKind::Bug, "the spool ended early")),
         }
+    }
+
+    /// Drops what came, and begins again with a fresh URL and plain requests.
+    async fn begin_anew(
+        &mut self,
+        reason: &str,
+        error: Error,
+        spool: &mut Spool,
+        renew: &mut impl Renew<S>,
+    ) -> Result<()> {
+        self.wait(Failure::Transient, reason, error).await?;
+        self.connections = 1;
+        self.renew(renew).await?;
+        self.restart(spool).await
     }
 
     /// Waits before the next attempt, or gives up with `error`.

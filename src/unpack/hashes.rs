@@ -4,15 +4,19 @@ use std::io;
 
 use super::error::{Kind, UnpackError};
 use super::plan::Plan;
+use super::stop::Stop;
 use crate::digest::{Sha256Digest, TreeHasher, TreeHashes, TreeNode};
 
 /// The tree's content hashes from the digests of its files.
 pub(super) fn of(
     plan: &Plan,
     digests: Vec<(u32, Sha256Digest)>,
+    stop: &Stop<'_>,
 ) -> Result<TreeHashes, UnpackError> {
     let mut hasher = TreeHasher::new();
-    each(plan, digests, &mut |path, node| hasher.add(path, node))?;
+    each(plan, digests, stop, &mut |path, node| {
+        hasher.add(path, node);
+    })?;
     Ok(hasher.finish())
 }
 
@@ -20,11 +24,13 @@ pub(super) fn of(
 pub(super) fn each(
     plan: &Plan,
     mut digests: Vec<(u32, Sha256Digest)>,
+    stop: &Stop<'_>,
     take: &mut dyn FnMut(&[u8], &TreeNode),
 ) -> Result<(), UnpackError> {
     digests.sort_unstable_by_key(|&(index, _)| index);
     let mut nodes: Vec<u32> = Vec::with_capacity(plan.by_path.len());
     for (at, &index) in plan.by_path.iter().enumerate() {
+        stop.step()?;
         let path = plan.path(index);
         let has_children = || {
             plan.by_path.get(at + 1).is_some_and(|&next| {
@@ -39,8 +45,9 @@ pub(super) fn each(
     // Links in the plan's order, to be found by entry.
     let mut links: Vec<(u32, &[u8])> = plan.links.iter().collect();
     links.sort_unstable_by_key(|&(index, _)| index);
-    nodes.sort_by(|&a, &b| plan.path(a).cmp(plan.path(b)));
+    stop.sort(&mut nodes, |a, b| plan.path(a).cmp(plan.path(b)))?;
     for index in nodes {
+        stop.step()?;
         let find = |error| UnpackError::Read {
             offset: 0,
             source: io::Error::other(error),

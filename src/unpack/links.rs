@@ -6,6 +6,7 @@ use super::names::{self, Shown};
 use super::order::compare;
 use super::plan::Plan;
 use super::source::Source;
+use super::stop::Stop;
 
 /// The longest target, in bytes (Linux's `PATH_MAX` without the NUL).
 const MAX_TARGET: u64 = 4095;
@@ -29,10 +30,15 @@ struct Link {
 
 impl Links {
     /// Reads the targets; each is checked like a file's content, and for what no link can be.
-    pub(super) fn read(plan: &Plan, source: Source<'_>) -> Result<Self, UnpackError> {
+    pub(super) fn read(
+        plan: &Plan,
+        source: Source<'_>,
+        stop: &Stop<'_>,
+    ) -> Result<Self, UnpackError> {
         let mut links = Self::default();
         let mut inflater = None;
         for &entry in &plan.by_path {
+            stop.step()?;
             if plan.kind(entry) != Kind::Symlink {
                 continue;
             }
@@ -105,14 +111,15 @@ impl Links {
     /// Refuses the first link that leads outside when it is followed as the kernel does: over other links, and with
     /// `..` taken from where those lead. Components that do not exist count as directories, since somebody
     /// may make them later.
-    pub(super) fn check(&self, plan: &Plan) -> Result<(), UnpackError> {
+    pub(super) fn check(&self, plan: &Plan, stop: &Stop<'_>) -> Result<(), UnpackError> {
         let mut walk = Walk {
             plan,
             links: self,
+            stop,
             ends: vec![End::Unknown; self.links.len()],
         };
         for start in 0..self.links.len() {
-            if !walk.follow(start) {
+            if !walk.follow(start)? {
                 let link = &self.links[start];
                 return Err(UnpackError::Link {
                     entry: Shown::from(plan.path(link.entry)),
@@ -157,6 +164,7 @@ enum Step {
 struct Walk<'a> {
     plan: &'a Plan,
     links: &'a Links,
+    stop: &'a Stop<'a>,
     ends: Vec<End>,
 }
 
@@ -167,14 +175,15 @@ impl<'a> Walk<'a> {
 
     /// Follows a link; false when that leads outside. Every link's end is found once, without recursion, so the time is in
     /// proportion to the targets' bytes.
-    fn follow(&mut self, start: usize) -> bool {
+    fn follow(&mut self, start: usize) -> Result<bool, UnpackError> {
         if !matches!(self.ends[start], End::Unknown) {
-            return true;
+            return Ok(true);
         }
         let mut stack = vec![(start, 0)];
         let mut at = self.beside(start);
         self.ends[start] = End::Open;
         while let Some((link, position)) = stack.last_mut() {
+            self.stop.step()?;
             let links = self.links;
             let target = links.target(&links.links[*link]);
             if *position >= target.len() {
@@ -186,7 +195,7 @@ impl<'a> Walk<'a> {
             let len = rest.iter().position(|&b| b == b'/').unwrap_or(rest.len());
             *position += len + 1;
             match self.step(at, &rest[..len]) {
-                Step::Outside => return false,
+                Step::Outside => return Ok(false),
                 Step::To(place) => at = place,
                 Step::Link(next) => match self.ends[next] {
                     End::At(place) => at = place,
@@ -203,7 +212,7 @@ impl<'a> Walk<'a> {
                 },
             }
         }
-        true
+        Ok(true)
     }
 
     fn step(&self, at: Place, component: &[u8]) -> Step {

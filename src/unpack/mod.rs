@@ -22,6 +22,7 @@
 //! | `root`, `tree`, `write` | the only ones that write |
 //! | `hashes` | the content hashes of what was written |
 //! | `read` | contents without writing, for comparisons |
+//! | `stop` | Ctrl-C while there are millions of records to go |
 
 mod central;
 mod end;
@@ -38,19 +39,21 @@ mod plan;
 mod read;
 mod root;
 mod source;
+mod stop;
 mod tree;
 mod write;
 
 #[cfg(test)]
 pub(crate) mod tests;
 
+use std::num::NonZero;
 use std::os::fd::BorrowedFd;
 
 use tokio_util::sync::CancellationToken;
 
 pub use error::{Kind, LinkDefect, UnpackError};
 pub use names::{MAX_COMPONENT, MAX_PATH, NameDefect, Shown};
-pub use plan::{MAX_DIRECTORY, Plan, plan};
+pub use plan::{MAX_DIRECTORY, Plan, plan, plan_or_stop};
 pub use read::{contents, files};
 
 use crate::digest::TreeHashes;
@@ -63,7 +66,7 @@ pub const DEFAULT_MAX_UNPACKED_SIZE: u64 = 250 << 20;
 /// What an archive may be, and what is done where it says two things.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// The most bytes that all files and link targets may have together.
+    /// The most bytes that all files may have together. Link targets have a limit of their own, 4 MiB.
     pub max_unpacked_size: u64,
     /// What to do when several files, or several links, have one name.
     pub duplicates: Duplicates,
@@ -95,6 +98,8 @@ pub enum Duplicates {
 pub struct Options<'a> {
     /// Compute the two content hashes of the tree while writing.
     pub hash_contents: bool,
+    /// How many threads may work, the caller's among them; None is one a core. More than two are not used.
+    pub workers: Option<NonZero<usize>>,
     /// Asked at each entry and at least each 256 KiB.
     pub cancel: &'a CancellationToken,
     /// Gets [`Event::UnpackStarted`] once, and [`Event::Unpacked`] from any worker.
@@ -156,7 +161,7 @@ fn run_below(
     let symlinks = tree::make_links(plan, source, root, &stop)?;
     tree::finish_directories(plan, source, root, &stop)?;
     let hashes = if options.hash_contents {
-        Some(hashes::of(plan, written.digests)?)
+        Some(hashes::of(plan, written.digests, &stop::Stop::new(&stop))?)
     } else {
         None
     };

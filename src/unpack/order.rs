@@ -6,18 +6,24 @@ use super::Duplicates;
 use super::error::{Kind, UnpackError};
 use super::names::Shown;
 use super::plan::Plan;
+use super::stop::Stop;
 
 impl Plan {
     /// Brings the nodes into the tree's order, where every conflict is one between neighbours.
-    pub(super) fn order_paths(&mut self, duplicates: Duplicates) -> Result<(), UnpackError> {
+    pub(super) fn order_paths(
+        &mut self,
+        duplicates: Duplicates,
+        stop: &Stop<'_>,
+    ) -> Result<(), UnpackError> {
         // An entry for the root itself says nothing that is used.
         let mut order: Vec<u32> = (0..self.entries())
             .filter(|&index| !self.path(index).is_empty())
             .collect();
-        order.sort_by(|&a, &b| compare(self.path(a), self.path(b)));
+        stop.sort(&mut order, |a, b| compare(self.path(a), self.path(b)))?;
         // What is taken moves to the front of the list.
         let (mut taken, mut next) = (0, 0);
         while next < order.len() {
+            stop.step()?;
             let path = self.path(order[next]);
             let twins = order[next..]
                 .iter()

@@ -8,6 +8,7 @@ use super::links::Links;
 use super::local;
 use super::names;
 use super::source::{Source, Window, u32_at};
+use super::stop::Stop;
 use super::{Limits, kind};
 use crate::digest::Sha256Digest;
 use crate::package::Verified;
@@ -201,6 +202,19 @@ fn path_of(directory: &[u8], entry: Entry) -> &[u8] {
 /// # Errors
 /// Any variant of [`UnpackError`] except those about contents, writing and interruption.
 pub fn plan(package: &Verified, limits: &Limits) -> Result<Plan, UnpackError> {
+    plan_or_stop(package, limits, &|| false)
+}
+
+/// The same, given up soon after `stop` says true: it is asked every thousand records or so.
+///
+/// # Errors
+/// Those of [`plan`], and [`UnpackError::Interrupted`].
+pub fn plan_or_stop(
+    package: &Verified,
+    limits: &Limits,
+    stop: &dyn Fn() -> bool,
+) -> Result<Plan, UnpackError> {
+    let stop = Stop::new(stop);
     let source = Source::new(package);
     let directory = end::find(source)?;
     if directory.size > MAX_DIRECTORY {
@@ -225,23 +239,24 @@ pub fn plan(package: &Verified, limits: &Limits) -> Result<Plan, UnpackError> {
         bytes: 0,
         dropped: 0,
     };
-    plan.read_records(&directory)?;
-    plan.read_locals(source, directory.offset)?;
-    plan.squeeze_names()?;
-    plan.order_paths(limits.duplicates)?;
-    plan.count()?;
-    plan.links = Links::read(&plan, source)?;
-    plan.links.check(&plan)?;
+    plan.read_records(&directory, &stop)?;
+    plan.read_locals(source, directory.offset, &stop)?;
+    plan.squeeze_names(&stop)?;
+    plan.order_paths(limits.duplicates, &stop)?;
+    plan.count(&stop)?;
+    plan.links = Links::read(&plan, source, &stop)?;
+    plan.links.check(&plan, &stop)?;
     Ok(plan)
 }
 
 impl Plan {
     /// Every record of the directory, and nothing else in it.
-    fn read_records(&mut self, directory: &Directory) -> Result<(), UnpackError> {
+    fn read_records(&mut self, directory: &Directory, stop: &Stop<'_>) -> Result<(), UnpackError> {
         let mut at = 0;
         // Counted first: the list then has its final size, and never twice that.
         let mut count = 0;
         while at < self.directory.len() {
+            stop.step()?;
             at += Record::at(&self.directory, at, self.base)?.len();
             count += 1;
         }
@@ -249,6 +264,7 @@ impl Plan {
         self.entries.reserve_exact(count);
         at = 0;
         while at < self.directory.len() {
+            stop.step()?;
             let record = Record::at(&self.directory, at, self.base)?;
             let name = names::check(record.name()).map_err(|defect| UnpackError::Name {
                 entry: record.shown(),
@@ -277,13 +293,20 @@ impl Plan {
     }
 
     /// Every local header, in the order of the file, and what lies between entries.
-    fn read_locals(&mut self, source: Source<'_>, end: u64) -> Result<(), UnpackError> {
+    fn read_locals(
+        &mut self,
+        source: Source<'_>,
+        end: u64,
+        stop: &Stop<'_>,
+    ) -> Result<(), UnpackError> {
         let mut order: Vec<u32> = (0..self.entries()).collect();
         // Most archives are in order already, which a stable sort sees in one pass.
-        order.sort_by_key(|&index| self.place(index).map_or(0, |place| place.offset));
+        let offset = |index| self.place(index).map_or(0, |place| place.offset);
+        stop.sort(&mut order, |a, b| offset(a).cmp(&offset(b)))?;
         let mut window = Window::new(source);
         let mut free = 0;
         for &index in &order {
+            stop.step()?;
             let record = self.record(index)?;
             let place = record.place()?;
             if place.offset < free {
@@ -313,8 +336,9 @@ impl Plan {
     }
 
     /// Makes the paths normal of the few names that need it: after their local headers were compared.
-    fn squeeze_names(&mut self) -> Result<(), UnpackError> {
+    fn squeeze_names(&mut self, stop: &Stop<'_>) -> Result<(), UnpackError> {
         for entry in &self.entries {
+            stop.step()?;
             if entry.local & SQUEEZE != 0 {
                 let at = entry.record as usize;
                 let end = Record::at(&self.directory, at, self.base)?.name().len();
@@ -326,10 +350,11 @@ impl Plan {
     }
 
     /// Counts what will be written, and leaves in `by_offset` what has data to be read.
-    fn count(&mut self) -> Result<(), UnpackError> {
+    fn count(&mut self, stop: &Stop<'_>) -> Result<(), UnpackError> {
         let mut order = std::mem::take(&mut self.by_offset);
         let mut kept = 0;
         for at in 0..order.len() {
+            stop.step()?;
             let index = order[at];
             if self.entry(index).local & DROPPED != 0 {
                 continue;
@@ -338,13 +363,13 @@ impl Plan {
             let has_data = match self.kind(index) {
                 Kind::File => {
                     self.files += 1;
+                    self.bytes = self.bytes.saturating_add(place.size);
                     true
                 }
                 // A compressed nothing, to be checked like any other content.
                 Kind::Directory => place.compressed > 0,
                 Kind::Symlink => false,
             };
-            self.bytes = self.bytes.saturating_add(place.size);
             if self.bytes > self.limit {
                 return Err(UnpackError::TooLarge {
                     reached: self.bytes,

@@ -8,6 +8,7 @@ use super::inflate::{BEFORE, BEHIND, Inflater};
 use super::names::Shown;
 use super::plan::{Data, Plan};
 use super::source::Source;
+use super::stop::Stop;
 use crate::digest::{Hasher, Sha256Digest, TreeNode};
 use crate::package::Verified;
 
@@ -55,7 +56,7 @@ pub fn contents(
             digests.push((index, hasher.finish()));
         }
     }
-    hashes::each(plan, digests, each)
+    hashes::each(plan, digests, &Stop::new(&|| cancel.is_cancelled()), each)
 }
 
 /// The content of the files at `paths`, each given to `each` with its position in `paths`; those of more than `limit` bytes,

@@ -1,6 +1,7 @@
 //! Files: workers that take entries, read and check their contents, and write them.
 
 use std::num::NonZero;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -46,10 +47,18 @@ struct Job<'a> {
     failed: AtomicBool,
 }
 
-/// How far `large` and the plan's `by_offset` were handed out.
+/// How far `large` was handed out, and what of the plan's `by_offset` was not.
 struct Queue {
     large: usize,
-    small: usize,
+    small: Range<usize>,
+}
+
+/// Where a worker takes small contents from. Neighbours in the package mostly are neighbours on disk, and two workers that
+/// make files in one directory wait for each other: so they come from both ends, and meet once.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Front,
+    Back,
 }
 
 /// What was written, in bytes, and the digests of contents by entry, in no order.
@@ -79,18 +88,21 @@ pub(super) fn write_files(
         root,
         options,
         large: large.into_iter().map(|(_, index)| index).collect(),
-        queue: Mutex::new(Queue { large: 0, small: 0 }),
+        queue: Mutex::new(Queue {
+            large: 0,
+            small: 0..plan.by_offset.len(),
+        }),
         written: AtomicU64::new(0),
         failed: AtomicBool::new(false),
     };
-    let digests = if worth_two(plan) {
+    let digests = if workers(plan, options) > 1 {
         thread::scope(|scope| {
             // A system that gives no second thread is served by this one.
             let other = thread::Builder::new()
                 .name("larder-unpack".to_owned())
-                .spawn_scoped(scope, || Worker::new(&job).work())
+                .spawn_scoped(scope, || Worker::new(&job, End::Back).work())
                 .ok();
-            let own = Worker::new(&job).work();
+            let own = Worker::new(&job, End::Front).work();
             let other = other.map(|thread| match thread.join() {
                 Ok(result) => result,
                 Err(panic) => std::panic::resume_unwind(panic),
@@ -106,7 +118,7 @@ pub(super) fn write_files(
             }
         })?
     } else {
-        Worker::new(&job).work()?
+        Worker::new(&job, End::Front).work()?
     };
     Ok(Written {
         bytes: job.written.into_inner(),
@@ -114,9 +126,15 @@ pub(super) fn write_files(
     })
 }
 
-fn worth_two(plan: &Plan) -> bool {
-    let cores = thread::available_parallelism().map_or(1, NonZero::get);
-    cores.min(MOST_WORKERS) > 1 && plan.by_offset.len() > 1 && plan.bytes() > WORTH_A_WORKER
+fn workers(plan: &Plan, options: &Options<'_>) -> usize {
+    if plan.by_offset.len() < 2 || plan.bytes() <= WORTH_A_WORKER {
+        return 1;
+    }
+    let cores = || thread::available_parallelism().map_or(1, NonZero::get);
+    options
+        .workers
+        .map_or_else(cores, NonZero::get)
+        .min(MOST_WORKERS)
 }
 
 fn is_large(data: &Data) -> bool {
@@ -124,8 +142,8 @@ fn is_large(data: &Data) -> bool {
 }
 
 impl Job<'_> {
-    /// The next entries for a worker: a large one, or neighbours in the package with `BATCH` bytes at the most.
-    fn next(&self, unit: &mut Vec<(u32, Data)>) -> Result<(), UnpackError> {
+    /// The next entries for a worker, in the package's order: a large one, or neighbours with `BATCH` bytes at the most.
+    fn hand_out(&self, from: End, unit: &mut Vec<(u32, Data)>) -> Result<(), UnpackError> {
         unit.clear();
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(&index) = self.large.get(queue.large) {
@@ -133,16 +151,32 @@ impl Job<'_> {
             unit.push((index, self.plan.data(index)?));
             return Ok(());
         }
-        while let Some(&index) = self.plan.by_offset.get(queue.small) {
+        let small = &mut queue.small;
+        while small.start < small.end {
+            let at = match from {
+                End::Front => small.start,
+                End::Back => small.end - 1,
+            };
+            let index = self.plan.by_offset[at];
             let data = self.plan.data(index)?;
             if !is_large(&data) {
-                let first = unit.first().map_or(data.start, |(_, first)| first.start);
-                if data.start + data.compressed - first > BATCH {
+                let one = unit.first().map_or(&data, |(_, one)| one);
+                let (first, last) = match from {
+                    End::Front => (one, &data),
+                    End::Back => (&data, one),
+                };
+                if last.start + last.compressed - first.start > BATCH {
                     break;
                 }
                 unit.push((index, data));
             }
-            queue.small += 1;
+            match from {
+                End::Front => small.start += 1,
+                End::Back => small.end -= 1,
+            }
+        }
+        if from == End::Back {
+            unit.reverse();
         }
         Ok(())
     }
@@ -171,15 +205,17 @@ impl Job<'_> {
 
 struct Worker<'a> {
     job: &'a Job<'a>,
+    from: End,
     inflater: Inflater,
     place: Place<'a, 'a>,
     digests: Vec<(u32, Sha256Digest)>,
 }
 
 impl<'a> Worker<'a> {
-    fn new(job: &'a Job<'a>) -> Self {
+    fn new(job: &'a Job<'a>, from: End) -> Self {
         Self {
             job,
+            from,
             inflater: Inflater::new(),
             place: Place::new(job.root),
             digests: Vec::new(),
@@ -198,7 +234,7 @@ impl<'a> Worker<'a> {
         let mut unit = Vec::new();
         let mut buffer = Vec::new();
         loop {
-            self.job.next(&mut unit)?;
+            self.job.hand_out(self.from, &mut unit)?;
             let (Some((_, first)), Some((_, last))) = (unit.first(), unit.last()) else {
                 return Ok(());
             };

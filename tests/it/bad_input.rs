@@ -135,6 +135,23 @@ fn callers() -> Vec<Failing> {
         "AWS_SECRET_ACCESS_KEY",
         "AWS_SESSION_TOKEN",
     ];
+    let process = |name: &str, command: &'static str, word: &'static str| {
+        Failing::new(
+            format!("a credential_process that {name}"),
+            4,
+            "no_credentials",
+        )
+        .when(move |bench| {
+            web(bench);
+            let profile = format!("[default]\ncredential_process = {command}\n");
+            write(bench.path("config"), profile);
+        })
+        .without(&keyless)
+        .var("AWS_CONFIG_FILE", "config")
+        .says(&["credentials could not be obtained", word])
+        .hint("credential_process")
+        .calls(0, 0)
+    };
     let key = |name: &str, key: Key, code_hint: (i32, &'static str, &'static str)| {
         Failing::new(name, code_hint.0, code_hint.1)
             .when(web)
@@ -181,6 +198,34 @@ fn callers() -> Vec<Failing> {
             .when(web)
             .without(&keyless)
             .hint("AWS_PROFILE")
+            .calls(0, 0),
+        process("fails", "false", "status: 1"),
+        process("is not there", "/nowhere/x", "127"),
+        process("prints no JSON", "echo nojson", "JSON"),
+        process(
+            "says why in lines",
+            "sh -c \"echo one >&2; echo two >&2; exit 3\"",
+            "one; two",
+        ),
+        Failing::new("an SSO session without a token", 4, "no_credentials")
+            .when(|bench| {
+                web(bench);
+                let profile = "[default]\nsso_session = s\nsso_account_id = 1\nsso_role_name = r\n\
+                    [sso-session s]\nsso_region = us-east-1\nsso_start_url = https://s.invalid\n";
+                write(bench.path("config"), profile);
+            })
+            .without(&keyless)
+            .var("AWS_CONFIG_FILE", "config")
+            .says(&["could not be obtained"])
+            .hint("aws sso login")
+            .calls(0, 0),
+        Failing::new("a web identity without its file", 4, "no_credentials")
+            .when(web)
+            .without(&keyless)
+            .var("AWS_WEB_IDENTITY_TOKEN_FILE", "/nowhere/token")
+            .var("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/r")
+            .says(&["could not be obtained"])
+            .hint("check the source")
             .calls(0, 0),
         key(
             "unknown key",
@@ -588,23 +633,26 @@ fn a_file_system_that_is_full_or_closed() {
 }
 
 #[test]
-fn an_update_on_a_full_file_system_says_so_and_downloads_nothing() {
+fn an_update_on_a_full_file_system_needs_no_room_and_downloads_only_what_it_must() {
     let bench = Bench::new();
     planted(&bench, "web").zip(package(1, 1_000_000)).create();
-    bench.run(&["fetch", "web", "out", "--no-unpack"]).expect(0);
-    let script = format!("cp -r '{}' out", bench.path("out").display());
-    let arguments = [
-        "fetch",
-        "web",
-        "out",
-        "--no-unpack",
-        "--update",
-        "--output",
-        "json",
-    ];
-    let Some((ran, _)) = on_tmpfs(&bench, "size=1500k", &script, &arguments) else {
+    bench.run(&["fetch", "web", "out"]).expect(0);
+    let copy = format!("cp -a '{}' out", bench.path("out").display());
+    let arguments = ["fetch", "web", "out", "--update", "--output", "json"];
+    // 2 MB are there, and less than a package's length is free.
+    let Some((ran, left)) = on_tmpfs(&bench, "size=2200k", &copy, &arguments) else {
         return;
     };
+    assert_eq!(ran.expect(0).json()["status"], "unchanged");
+    assert!(
+        left.iter()
+            .all(|name| name == "out" || name.starts_with("out/")),
+        "{left:?}"
+    );
+    assert_eq!(bench.aws.count("GetObject"), 1);
+    // What has to be made anew needs room, and says so; what is there stays.
+    let damaged = format!("{copy}; echo x > out/code/index.mjs");
+    let (ran, _) = on_tmpfs(&bench, "size=2200k", &damaged, &arguments).expect("as before");
     let ran = ran.expect(8);
     assert_eq!(ran.json_error()["kind"], "disk_full");
     assert!(!ran.stderr.contains("fetched again"), "{}", ran.stderr);
@@ -1206,6 +1254,37 @@ fn archives() -> Vec<Failing> {
 #[test]
 fn hostile_archives_are_refused_whole() {
     all(&archives());
+}
+
+#[test]
+fn a_package_at_hand_that_cannot_be_read() {
+    let bench = Bench::new();
+    fs::write(bench.path("secret.zip"), package(1, 100)).unwrap();
+    fs::set_permissions(bench.path("secret.zip"), fs::Permissions::from_mode(0o0)).unwrap();
+    fs::create_dir(bench.path("dir")).unwrap();
+    fs::create_dir(bench.path("dir.zip")).unwrap();
+    fs::set_permissions(bench.dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let before = snapshot(bench.dir.path());
+    for (name, hint) in [
+        ("secret.zip", "who may read"),
+        ("none.zip", "check the path"),
+        ("none", "check the path"),
+        ("secret.zip/x", "check the path"),
+        // What is wrong with the package is told before a destination that does not follow from its name.
+        ("dir", "name a file"),
+        ("dir.zip", "name a file"),
+    ] {
+        let arguments = ["unpack", name, "--output", "json"];
+        let ran = run(&mut as_nobody(&bench.command(&arguments))).expect(8);
+        let error = ran.json_error();
+        assert_eq!(error["subject"], name, "{error}");
+        let said = error["hint"].as_str().unwrap_or_default();
+        assert!(
+            said.contains(hint) && !said.contains("write"),
+            "{name}: {error}"
+        );
+        assert_eq!(snapshot(bench.dir.path()), before);
+    }
 }
 
 #[test]

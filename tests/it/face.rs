@@ -220,7 +220,7 @@ fn a_zip_at_hand_is_unpacked_and_reported() {
         text.stdout
     );
     assert_eq!(text.stderr, "");
-    let quiet = in_dir(&["unpack", "-q", "web.zip", "quiet"]).expect(0);
+    let quiet = in_dir(&["unpack", "-q", "web.zip", "quiet", "-q"]).expect(0);
     assert_eq!((quiet.stdout.as_str(), quiet.stderr.as_str()), ("", ""));
     let report = in_dir(&["unpack", "-q", "web.zip", "out", "--output", "json"])
         .expect(0)

@@ -666,6 +666,11 @@ fn servers_that_resume_wrongly() {
     let half = (SIZE / 2) as u64;
     let second = |name: &str, fault: Fault| Case::on_object(name, [Fault::fin(half), fault]);
     let range = |value: String| Fault::content_range(&value);
+    let page = |status: u16| Fault::Page {
+        status,
+        content_type: "text/plain".into(),
+        body: b"".as_slice().into(),
+    };
     let size = package(1, SIZE).len() as u64;
     all(&[
         second("ignores the range", Fault::IgnoreRange)
@@ -746,6 +751,18 @@ fn servers_that_resume_wrongly() {
         })
         .calls(1, 2)
         .again(Again::Nothing),
+        Case::always("a part where the whole was asked for", page(206))
+            .ends(6)
+            .says(&["the whole was asked for", "hint: a proxy"]),
+        Case::always("416 to the whole", Fault::S3(S3Error::InvalidRange))
+            .ends(6)
+            .says(&["status 416", "hint: a proxy"]),
+        Case::always("204", page(204))
+            .ends(6)
+            .says(&["status 204", "hint: no storage of packages answers so"]),
+        Case::always("412 each time", Fault::S3(S3Error::PreconditionFailed))
+            .ends(6)
+            .says(&["changes with each request", "hint: something overwrites it"]),
         Case::new("every resume refused", |bench, _, _| {
             bench
                 .aws
@@ -1139,7 +1156,8 @@ fn a_control_plane_that_is_busy() {
         always("500 each time", Fault::service_exception()).says(&["ServiceException"]),
         always("no answer each time", Fault::NoAnswer).says(&["in time"]),
         always("hung up each time", Fault::Hangup(Cut::Fin)),
-        always("cut each time", Fault::CutBody(300)).says(&["no JSON"]),
+        always("cut each time", Fault::CutBody(300)).says(&["no JSON", "hint: is the endpoint"]),
+        always("HTML each time", Fault::html()).says(&["no JSON", "hint: is the endpoint"]),
         always("breaks off each time", Fault::fin(300)),
         Case::on_call(
             "a redirect",

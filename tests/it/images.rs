@@ -17,6 +17,10 @@ use serde_json::{Value, json};
 use crate::harness::{Bench, Ran, finish, holds, write};
 use crate::proof::{Failing, contents, each, harmless, planted};
 
+/// What is changed, how, and how many blobs are fetched then.
+type Change<'a> = (&'a str, &'a dyn Fn(), usize);
+type Arrange = fn(&Bench);
+
 const FOREIGN: &str = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
 
 fn bytes(seed: u64, size: usize) -> Vec<u8> {
@@ -241,7 +245,6 @@ fn an_update_fetches_what_was_changed_or_lost_here() {
         .map(|d| d.trim_start_matches("sha256:"))
         .collect();
     let path = |n: usize| place.join(layers[n]);
-    type Change<'a> = (&'a str, &'a dyn Fn(), usize);
     let cases: &[Change<'_>] = &[
         ("a changed blob", &|| drop(write(path(0), "changed")), 1),
         ("a lost blob", &|| std::fs::remove_file(path(1)).unwrap(), 1),
@@ -350,13 +353,12 @@ fn a_large_blob_comes_over_several_connections_where_one_is_slow() {
 
 #[test]
 fn tokens_and_urls_that_end_are_replaced() {
-    type Arrange = fn(&Bench);
     let cases: &[(&str, Arrange, usize)] = &[
         (
             "a signed URL that has ended",
             |b| {
                 b.aws
-                    .fault(On::Object.nth(2), Fault::S3(S3Error::RequestHasExpired))
+                    .fault(On::Object.nth(2), Fault::S3(S3Error::RequestHasExpired));
             },
             1,
         ),
@@ -414,7 +416,7 @@ fn tokens_and_urls_that_end_are_replaced() {
             "a busy service",
             |b| {
                 b.aws
-                    .fault(On::Operation("GetAuthorizationToken"), Fault::slow_down())
+                    .fault(On::Operation("GetAuthorizationToken"), Fault::slow_down());
             },
             2,
         ),
@@ -490,7 +492,7 @@ fn what_cannot_be_had_or_is_not_the_image_leaves_nothing() {
     let ecr = |name, code, kind, arrange| failing(name, code, kind, Login::Ecr, arrange);
     let cases = vec![
         ecr("deleted", 5, "not_found", |b, i| {
-            b.aws.delete_image("team/web", &i.digest)
+            b.aws.delete_image("team/web", &i.digest);
         })
         .says(&["team/web@sha256:", "MANIFEST_UNKNOWN"])
         .hint("deleted"),
@@ -592,7 +594,7 @@ fn what_cannot_be_had_or_is_not_the_image_leaves_nothing() {
         )
         .hint("clock"),
         ecr("wrong bytes", 1, "mismatch", |b, _| {
-            b.aws.fault(On::Object.always(), Fault::flip(3))
+            b.aws.fault(On::Object.always(), Fault::flip(3));
         })
         .says(&["blob's SHA-256 is", "manifest states"]),
         ecr("a longer layer", 1, "mismatch", |b, _| {
@@ -616,7 +618,7 @@ fn what_cannot_be_had_or_is_not_the_image_leaves_nothing() {
         })
         .says(&["manifest states"]),
         ecr("HTML for a layer", 1, "mismatch", |b, _| {
-            b.aws.fault(On::Object.always(), Fault::html())
+            b.aws.fault(On::Object.always(), Fault::html());
         }),
         ecr("a layer that is always cut", 6, "transfer", |b, _| {
             b.aws.fault(
@@ -628,7 +630,7 @@ fn what_cannot_be_had_or_is_not_the_image_leaves_nothing() {
             );
         }),
         ecr("a layer that stalls", 6, "timeout", |b, _| {
-            b.aws.fault(On::Object.always(), Fault::stall(0))
+            b.aws.fault(On::Object.always(), Fault::stall(0));
         }),
         ecr("another manifest", 1, "mismatch", |b, _| {
             b.aws.fault(
@@ -642,13 +644,13 @@ fn what_cannot_be_had_or_is_not_the_image_leaves_nothing() {
         })
         .says(&["manifest whose SHA-256 is", "second answer"]),
         ecr("HTML for the manifest", 1, "mismatch", |b, _| {
-            b.aws.fault(MANIFEST.always(), Fault::html())
+            b.aws.fault(MANIFEST.always(), Fault::html());
         }),
         ecr("a manifest with a flipped bit", 1, "mismatch", |b, _| {
-            b.aws.fault(MANIFEST.always(), Fault::flip(9))
+            b.aws.fault(MANIFEST.always(), Fault::flip(9));
         }),
         ecr("a manifest that is cut", 6, "transfer", |b, _| {
-            b.aws.fault(MANIFEST.always(), Fault::fin(20))
+            b.aws.fault(MANIFEST.always(), Fault::fin(20));
         }),
         ecr("a manifest over the limit", 7, "archive_broken", |b, _| {
             b.aws.fault(
@@ -670,22 +672,22 @@ fn what_cannot_be_had_or_is_not_the_image_leaves_nothing() {
         .says(&["announced"]),
         ecr("an unknown type", 7, "archive_broken", |b, _| {
             instead(b, |m| {
-                m["mediaType"] = json!("application/vnd.docker.distribution.manifest.v1+prettyjws")
+                m["mediaType"] = json!("application/vnd.docker.distribution.manifest.v1+prettyjws");
             });
             b.aws
                 .fault(MANIFEST.always(), Fault::NoHeader("Content-Type".into()));
         })
         .says(&["prettyjws"]),
         ecr("both an index and an image", 7, "archive_broken", |b, _| {
-            instead(b, |m| m["manifests"] = json!([]))
+            instead(b, |m| m["manifests"] = json!([]));
         })
         .says(&["both layers and manifests"]),
         ecr("two sizes for a digest", 1, "mismatch", |b, _| {
-            instead(b, |m| m["layers"][3]["size"] = json!(1))
+            instead(b, |m| m["layers"][3]["size"] = json!(1));
         })
         .says(&["two sizes"]),
         ecr("a wrong size in the manifest", 1, "mismatch", |b, _| {
-            instead(b, |m| m["layers"][1]["size"] = json!(7))
+            instead(b, |m| m["layers"][1]["size"] = json!(7));
         })
         .says(&["manifest states 7"]),
         ecr("a digest of another kind", 7, "archive_broken", |b, _| {
@@ -743,7 +745,7 @@ fn what_cannot_be_had_or_is_not_the_image_leaves_nothing() {
         .says(&["index states 3"]),
         ecr("a registry that always fails", 6, "service", |b, _| {
             b.aws
-                .fault(MANIFEST.always(), Fault::registry(500, "X", "y"))
+                .fault(MANIFEST.always(), Fault::registry(500, "X", "y"));
         }),
         ecr("a registry that throttles", 6, "throttled", |b, _| {
             b.aws.fault(
@@ -758,10 +760,10 @@ fn what_cannot_be_had_or_is_not_the_image_leaves_nothing() {
             );
         }),
         ecr("a registry that does not answer", 6, "timeout", |b, _| {
-            b.aws.fault(MANIFEST.always(), Fault::NoAnswer)
+            b.aws.fault(MANIFEST.always(), Fault::NoAnswer);
         }),
         ecr("a redirect loop", 6, "transfer", |b, _| {
-            b.aws.fault(BLOB.always(), Fault::RedirectLoop)
+            b.aws.fault(BLOB.always(), Fault::RedirectLoop);
         }),
         ecr("nobody listens", 6, "network", |b, i| {
             b.aws

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use larder_testkit::zip::ZipBuilder;
-use larder_testkit::{Fault, On};
+use larder_testkit::{Fault, On, packages};
 
 use crate::harness::{Bench, Ran, finish, names, write};
 use crate::proof::{each, harmless, package, planted, snapshot};
@@ -135,6 +135,22 @@ const PHASES: &[Phase] = &[
         arrange: |bench| bench.aws.connection_rate(Some(50_000)),
         arguments: &[],
         begun: |bench| assert!(bench.aws.wait_for_bytes("GetObject", 20_000, SOON)),
+    },
+    Phase {
+        name: "downloading over several connections",
+        arrange: |bench| {
+            planted(bench, "web")
+                .zip(packages::zip_of_size(32 << 20, 3))
+                .create();
+            bench.aws.connection_rate(Some(8_000_000));
+        },
+        arguments: &[],
+        begun: |bench| {
+            assert!(bench.aws.wait_until(SOON, |r| {
+                let at_work = |r: &&larder_testkit::Request| !r.complete && r.bytes_sent > 300_000;
+                r.iter().filter(at_work).count() > 1
+            }));
+        },
     },
     Phase {
         name: "waiting to go on with the download",

@@ -10,9 +10,11 @@
 
 mod api;
 mod bad_input;
+mod check;
 mod contract;
 mod crash;
 mod custody;
+mod expectations;
 mod face;
 mod faults;
 mod fetch;
@@ -22,11 +24,14 @@ mod interrupt;
 mod layers;
 mod leak;
 mod list;
+mod lock;
 mod moto;
 mod options;
+mod pacing;
 mod parallel;
 mod proof;
 mod registry;
+mod reports;
 mod signature;
 mod snapshot;
 mod storage;

@@ -12,7 +12,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::process::Stdio;
 
 use larder_testkit::zip::ZipBuilder;
-use larder_testkit::{Fault, LambdaError, On, code_sha256};
+use larder_testkit::{Fault, LambdaError, On, code_sha256, packages};
 use serde_json::{Value, json};
 
 use crate::harness::{Bench, Ran, finish, holds, json as read_json, names, run, write};
@@ -173,6 +173,52 @@ fn update_without_a_change_downloads_nothing() {
     assert!(ran.stdout.starts_with("unchanged web"), "{}", ran.stdout);
     assert!(ran.stdout.contains("nothing downloaded"), "{}", ran.stdout);
     holds_package(&bench, "out", &package(1, 4000));
+}
+
+/// Verified where it lies: no file is made, replaced or touched but the record.
+#[test]
+fn update_without_a_change_makes_nothing() {
+    let bench = Bench::new();
+    let layer = bench
+        .aws
+        .layer("l")
+        .zip(packages::layer_package().zip())
+        .create();
+    planted(&bench, "web")
+        .zip(package(1, 4000))
+        .layer(&layer)
+        .create();
+    for extra in [&[][..], &["--no-unpack"], &["--layers"]] {
+        let dest = format!("out{}", extra.len() + extra.concat().len());
+        let mut arguments = vec!["fetch", "web", &dest];
+        arguments.extend(extra);
+        bench.run(&arguments).expect(0);
+        let mut before = snapshot(bench.dir.path());
+        let calls = bench.aws.requests().len();
+        arguments.extend(["--update", "--output", "json"]);
+        let ran = bench.run(&arguments).expect(0);
+        assert_eq!(ran.stderr, "");
+        assert_eq!(ran.json()["status"], "unchanged");
+        assert_eq!(ran.json(), bench.record(&dest));
+        assert_eq!(bench.aws.requests().len(), calls + 1, "GetFunction alone");
+        let mut after = snapshot(bench.dir.path());
+        let record = format!("{dest}/larder.json");
+        assert_ne!(before.remove(&record), after.remove(&record));
+        assert_eq!(before, after);
+        // The long way: the same record, and what is missing or was forged is put right.
+        if extra == ["--no-unpack"] {
+            continue;
+        }
+        let mut forged = bench.record(&dest);
+        fs::write(bench.path(&dest).join("code/index.mjs"), "forged").unwrap();
+        let nodes = forged["unpacked"]["tree"].take();
+        forged["unpacked"]["tree"] = nodes.as_str().map(|t| t.replace("t1:", "t1:A")).into();
+        forged["unpacked"]["files"] = json!(77);
+        fs::write(bench.path(&record), forged.to_string()).unwrap();
+        bench.run(&arguments).expect(0);
+        assert_eq!(bench.record(&dest)["unpacked"]["files"], 3);
+        holds_code(&bench, &dest, 1);
+    }
 }
 
 #[test]

@@ -18,6 +18,9 @@ use serde_json::{Value, json};
 use crate::harness::{Bench, json as read_json, tool, write};
 use crate::proof::contents;
 
+/// What is changed, in which blob, how, and the exit code then.
+type Change<'a> = (&'a str, &'a str, &'a dyn Fn(&Path), i32);
+
 /// How long the registry may take to start.
 const SOON: Duration = Duration::from_secs(20);
 
@@ -52,8 +55,8 @@ impl Registry {
             let configuration = write(
                 dir.path().join("registry.yml"),
                 format!(
-                    "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\nstorage: {{filesystem: {{rootdirectory: {:?}}}}}\nhttp: {{addr: \"127.0.0.1:{port}\"}}\n{further}",
-                    dir.path().join("data")
+                    "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: \"127.0.0.1:{port}\"}}\n{further}",
+                    dir.path().join("data").display()
                 ),
             );
             let mut child = Command::new(&program)
@@ -340,7 +343,6 @@ fn a_registry_that_lies_about_its_storage_is_caught() {
         registry.dir.path().join(place)
     };
     let largest = image.blobs.iter().max_by_key(|(_, b)| b.len()).unwrap().0;
-    type Change<'a> = (&'a str, &'a str, &'a dyn Fn(&Path), i32);
     let cases: &[Change<'_>] = &[
         (
             "a flipped byte",

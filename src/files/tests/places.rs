@@ -380,6 +380,28 @@ fn each_refusal_of_the_system_says_what_to_do() {
     }
 }
 
+#[test]
+fn what_cannot_be_read_is_no_matter_of_writing() {
+    use rustix::io::Errno;
+    for (errno, word) in [
+        (Errno::ACCESS, "who may read"),
+        (Errno::NOENT, "check the path"),
+        (Errno::NOTDIR, "check the path"),
+        (Errno::MFILE, "ulimit"),
+    ] {
+        let error = Error::from(FilesError::unread("open", "/tmp/x", errno));
+        assert_eq!(error.kind(), ErrorKind::Io);
+        assert!(error.hint_text().unwrap().contains(word), "{error:?}");
+        assert_eq!(error.to_string(), "/tmp/x: cannot open");
+        assert_eq!(error.causes().len(), 1);
+    }
+    let error = Error::from(open_read(Path::new("/")).unwrap_err());
+    assert!(
+        error.hint_text().unwrap().contains("directory"),
+        "{error:?}"
+    );
+}
+
 /// Relative names need a working directory of their own.
 #[test]
 fn the_working_directory_is_filled_and_stays_the_same() {

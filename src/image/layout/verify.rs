@@ -365,6 +365,9 @@ mod tests {
     use super::*;
     use crate::image::manifest::{DOCKER_MANIFEST, OCI_MANIFEST};
 
+    /// What is done to a layout whose manifest is at the path.
+    type Change<'a> = &'a dyn Fn(&Path, &str);
+
     /// A layout in the making.
     struct Made(tempfile::TempDir);
 
@@ -472,7 +475,6 @@ mod tests {
         use FindingKind as K;
         let config = blob_path(Sha256Digest::of(b"{\"os\":\"a\"}"));
         let layer = blob_path(Sha256Digest::of(b"shared"));
-        type Change<'a> = &'a dyn Fn(&Path, &str);
         let cases: &[(&str, Change<'_>, K, &str)] = &[
             (
                 "a flipped layer",

@@ -8,7 +8,7 @@ use crate::record::{PACKAGE_ZIP, PackageRecord};
 use crate::transfer::{Renew, Stats, Target};
 
 use super::package::Item;
-use super::{Job, Outcome};
+use super::{FetchOptions, Job, Outcome};
 
 impl Job<'_> {
     pub(super) async fn zip(&self, described: Described) -> Result<Outcome> {
@@ -16,7 +16,7 @@ impl Job<'_> {
             subject: self.subject.to_owned(),
             prefix: String::new(),
         };
-        let claim = self.claim(&described)?;
+        let claim = claim(&described, self.options, self.subject)?;
         let (kept, intact) = self.kept_package(&item, &claim).await?;
         let unchanged = kept.is_some();
         let (described, location, verified, stats) = if let Some(verified) = kept {
@@ -51,26 +51,6 @@ impl Job<'_> {
         })
     }
 
-    /// What Lambda states about the package, checked against what the user expects.
-    fn claim(&self, described: &Described) -> Result<Claim> {
-        let stated = described.code_sha256()?;
-        if let Some(expected) = self.options.expect_sha256
-            && expected != stated
-        {
-            return Err(Error::new(
-                ErrorKind::Mismatch,
-                format!(
-                    "the deployed package is {} where you expect {}",
-                    stated.base64(),
-                    expected.base64()
-                ),
-            )
-            .about(self.subject)
-            .hint("nothing was downloaded: Lambda states another CodeSha256"));
-        }
-        described.claim()
-    }
-
     /// With `--update`: the package of the earlier fetch, when Lambda still states the same and it still verifies.
     /// The second value says whether the unpacked tree is as it was recorded, too.
     async fn kept_package(&self, item: &Item, claim: &Claim) -> Result<(Option<Verified>, bool)> {
@@ -99,6 +79,26 @@ impl Job<'_> {
     }
 }
 
+/// What Lambda states about the package, checked against what the user expects.
+pub(super) fn claim(described: &Described, options: &FetchOptions, subject: &str) -> Result<Claim> {
+    let stated = described.code_sha256()?;
+    if let Some(expected) = options.expect_sha256
+        && expected != stated
+    {
+        return Err(Error::new(
+            ErrorKind::Mismatch,
+            format!(
+                "the deployed package is {} where you expect {}",
+                stated.base64(),
+                expected.base64()
+            ),
+        )
+        .about(subject)
+        .hint("nothing was downloaded: Lambda states another CodeSha256"));
+    }
+    described.claim()
+}
+
 /// Asks GetFunction again when a URL has ended or bytes do not match.
 struct Again<'a, 'b> {
     job: &'a Job<'b>,
@@ -109,7 +109,7 @@ struct Again<'a, 'b> {
 impl Renew for Again<'_, '_> {
     async fn renew(&mut self) -> Result<Target> {
         let described = self.job.lambda.describe(self.job.function).await?;
-        let claim = self.job.claim(&described)?;
+        let claim = claim(&described, self.job.options, self.job.subject)?;
         let target = self.job.target(described.code()?, claim).await?;
         self.latest = described;
         self.location = target.url.redacted();

@@ -15,9 +15,9 @@ use super::Job;
 use super::package::Item;
 
 /// GetLayerVersionByArn's JSON.
-const LAYER_JSON: &str = "layer.json";
+pub(super) const LAYER_JSON: &str = "layer.json";
 /// The largest such JSON that is read back, in bytes.
-const MAX_LAYER_JSON: u64 = 16 << 20;
+pub(super) const MAX_LAYER_JSON: u64 = 16 << 20;
 
 /// What became of the layers.
 #[derive(Debug, Default)]
@@ -36,19 +36,8 @@ impl Job<'_> {
     /// A layer failed in any other way: then the fetch fails as it would for the function's own package.
     pub(super) async fn layers(&self, described: &Described) -> Result<Layers> {
         let mut out = Layers::default();
-        let mut seen = HashSet::new();
-        let mut names = HashSet::new();
-        for (arn, size) in described.layers() {
-            if !seen.insert(arn) {
-                continue;
-            }
-            let mut name = directory_name(arn)?;
-            if !names.insert(name.clone()) {
-                // Another account has a layer of that name and version.
-                let account = arn.split(':').nth(4).unwrap_or_default();
-                name = format!("{name}-{account}");
-            }
-            match self.layer(arn, size, format!("layers/{name}")).await? {
+        for Named { arn, size, path } in named(described)? {
+            match self.layer(arn, size, path).await? {
                 Had::Layer(record, bytes) => {
                     out.records.push(*record);
                     out.bytes += bytes;
@@ -197,6 +186,35 @@ impl Job<'_> {
     }
 }
 
+/// A layer version of a function, and where it goes.
+pub(super) struct Named<'a> {
+    pub(super) arn: &'a str,
+    /// As the function's answer states it.
+    pub(super) size: Option<u64>,
+    /// Below the destination.
+    pub(super) path: String,
+}
+
+/// The layer versions of a function, each once.
+pub(super) fn named(described: &Described) -> Result<Vec<Named<'_>>> {
+    let (mut seen, mut names) = (HashSet::new(), HashSet::new());
+    let mut out = Vec::new();
+    for (arn, size) in described.layers() {
+        if !seen.insert(arn) {
+            continue;
+        }
+        let mut name = directory_name(arn)?;
+        if !names.insert(name.clone()) {
+            // Another account has a layer of that name and version.
+            let account = arn.split(':').nth(4).unwrap_or_default();
+            name = format!("{name}-{account}");
+        }
+        let path = format!("layers/{name}");
+        out.push(Named { arn, size, path });
+    }
+    Ok(out)
+}
+
 /// What became of one layer version.
 enum Had {
     /// It is here; with the count of bytes received for it.
@@ -227,7 +245,7 @@ struct FetchedLayer {
 
 /// What the bytes of a layer that is kept in `path` must be, with `CodeSha256` as it is recorded. None when the record,
 /// the kept answer and the size that Lambda states do not agree.
-fn agreed(
+pub(super) fn agreed(
     before: &LayerRecord,
     path: &str,
     size: Option<u64>,

@@ -131,7 +131,7 @@ impl Job<'_> {
                     Ok(Ok(Received::hashed(to, size, hasher.finish())))
                 }
                 Err(e) if e.kind() == std::io::ErrorKind::Interrupted => Err(Error::interrupted()),
-                Err(e) => Ok(Err(FilesError::io("read", &path, e))),
+                Err(e) => Ok(Err(FilesError::unread("read", &path, e))),
             }
         })
         .await
@@ -169,10 +169,11 @@ impl Job<'_> {
             let code = staging.create_dir(&place)?;
             let options = unpack::Options {
                 hash_contents: true,
+                workers: None,
                 cancel: &cancel,
                 reporter: &*reporter,
             };
-            let unpacked = unpack::plan(&package, &limits)
+            let unpacked = unpack::plan_or_stop(&package, &limits, &|| cancel.is_cancelled())
                 .and_then(|plan| unpack::run(&package, &plan, code.as_fd(), &options))
                 .map_err(|e| not_unpacked(e).about(subject))?;
             let hashes = unpacked
@@ -187,14 +188,19 @@ impl Job<'_> {
                 h1: hashes.h1,
                 h1_reason: hashes.h1_reason,
                 tree: hashes.tree,
-                duplicates: match limits.duplicates {
-                    Duplicates::Refuse => None,
-                    Duplicates::First => Some("first".to_owned()),
-                    Duplicates::Last => Some("last".to_owned()),
-                },
+                duplicates: duplicates_text(limits.duplicates).map(ToOwned::to_owned),
             }))
         })
         .await
+    }
+}
+
+/// How the record says that a name which stands twice was taken.
+pub(super) fn duplicates_text(duplicates: Duplicates) -> Option<&'static str> {
+    match duplicates {
+        Duplicates::Refuse => None,
+        Duplicates::First => Some("first"),
+        Duplicates::Last => Some("last"),
     }
 }
 

@@ -20,6 +20,8 @@ const OURS: [&str; 6] = [RECORD, FUNCTION_JSON, PACKAGE_ZIP, CODE, "layers", IMA
 pub(super) struct Prior {
     dest: PathBuf,
     record: Record,
+    /// The record's bytes.
+    json: Vec<u8>,
 }
 
 impl Prior {
@@ -41,6 +43,7 @@ impl Prior {
         Ok(Some(Self {
             dest: dest.to_owned(),
             record,
+            json,
         }))
     }
 
@@ -64,15 +67,19 @@ impl Prior {
 
     /// Whether the destination holds just what `record` and `function_json` say: then there is nothing to publish.
     pub(super) fn is_the_same(&self, record: &Record, function_json: &[u8]) -> bool {
-        let before = &self.record;
         let layers_kept = record
             .layers
             .iter()
             .all(|layer| layer.status == Status::Unchanged)
-            && before.layers.len() == record.layers.len();
+            && self.record.layers.len() == record.layers.len();
+        layers_kept && self.states(record, function_json)
+    }
+
+    /// The same, apart from the layers.
+    pub(super) fn states(&self, record: &Record, function_json: &[u8]) -> bool {
+        let before = &self.record;
         let json = files::read_small(&self.dest.join(FUNCTION_JSON), MAX_RECORD);
         record.status == Status::Unchanged
-            && layers_kept
             && before.package == record.package
             && before.unpacked == record.unpacked
             && before.image == record.image
@@ -96,6 +103,11 @@ impl Prior {
                 hint: Some("keep files of your own elsewhere"),
             });
         }
+    }
+
+    /// Whether the record is the one that was read.
+    pub(super) fn is_still_there(&self) -> bool {
+        files::read_small(&self.dest.join(RECORD), MAX_RECORD).is_ok_and(|json| json == self.json)
     }
 
     pub(super) fn record(&self) -> &Record {

@@ -1,5 +1,6 @@
 //! Odd archives that are legal, and the tree that each must give.
 
+use std::num::NonZero;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
@@ -398,4 +399,32 @@ fn long_and_deep_paths() {
     let longest = format!("{}{}", "abc/".repeat(1023), "wxyz");
     let (_site, result) = unpack(&ZipBuilder::new().file(&longest, "x").build());
     assert_eq!((longest.len(), result.unwrap().files), (4096, 1));
+}
+
+/// Two workers take small contents from both ends and large ones in turn; every content is written once.
+#[test]
+fn one_worker_and_two_make_the_same_tree() {
+    let tree = (0..700_u64).fold(Tree::new(), |tree, n| {
+        let size = if n % 200 == 7 { 700_000 } else { 3000 + n };
+        let content = packages::sized(usize::try_from(size).unwrap(), n);
+        tree.file(&format!("d{}/f{n}", n % 30), content)
+    });
+    let package = package(&tree.zip());
+    let made = [1, 2].map(|workers| {
+        let site = Site::new();
+        let root = File::open(site.out()).unwrap();
+        let options = Options {
+            hash_contents: true,
+            workers: NonZero::new(workers),
+            cancel: &CancellationToken::new(),
+            reporter: &(),
+        };
+        let plan = plan(&package, &Limits::default()).unwrap();
+        let unpacked = run(&package, &plan, root.as_fd(), &options).unwrap();
+        let differences = tree.differences(&site.out()).unwrap();
+        assert!(differences.is_empty(), "{workers}: {differences:#?}");
+        unpacked
+    });
+    assert_eq!(made[0], made[1]);
+    assert_eq!(made[0].files, 700);
 }

@@ -96,6 +96,7 @@ fn unpack_with(bytes: &[u8], limits: &Limits) -> (Site, Result<Unpacked, UnpackE
         let root = File::open(site.out()).unwrap();
         let options = Options {
             hash_contents: true,
+            workers: None,
             cancel: &CancellationToken::new(),
             reporter: &(),
         };
@@ -116,6 +117,7 @@ fn unpack_portably(bytes: &[u8]) -> (Site, Result<Unpacked, UnpackError>) {
     let root = File::open(site.out()).unwrap();
     let options = Options {
         hash_contents: true,
+        workers: None,
         cancel: &CancellationToken::new(),
         reporter: &(),
     };

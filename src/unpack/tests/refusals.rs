@@ -4,9 +4,12 @@ use larder_testkit::zip::{
     Descriptor, EndLie, Entry, FAT, Lie, Zip64End, Zip64Lie, ZipBuilder, extra,
 };
 
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
 use super::*;
 use crate::error::{Error, ErrorKind};
-use crate::unpack::Duplicates;
+use crate::unpack::{Duplicates, plan_or_stop};
 
 fn two() -> ZipBuilder {
     ZipBuilder::new()
@@ -817,8 +820,19 @@ fn the_ceiling_holds() {
         "{error}"
     );
     assert_eq!(error.kind(), ErrorKind::ArchiveUnsafe);
-    let links = ZipBuilder::new().symlink("l", "abcdef").build();
-    assert!(plan(&package(&links), &limits(5)).is_err());
+    assert!(
+        error.to_string().contains("the limit is 31 bytes"),
+        "{error}"
+    );
+    // Link targets are no files: neither the ceiling nor the count of bytes knows them.
+    let links = ZipBuilder::new()
+        .file("a", b"12345")
+        .symlink("l", "abcdef")
+        .build();
+    let (_site, unpacked) = unpack_with(&links, &limits(5));
+    assert_eq!(unpacked.unwrap().bytes, 5);
+    assert_eq!(plan(&package(&links), &limits(5)).unwrap().bytes(), 5);
+    assert!(plan(&package(&links), &limits(4)).is_err());
     let huge = one(a().zip64().lie(Lie {
         size: Some(u64::MAX),
         ..Lie::default()
@@ -829,6 +843,45 @@ fn the_ceiling_holds() {
     ));
 }
 
+/// Wherever a plan over many records is when the user interrupts, it ends soon.
+#[test]
+fn a_plan_over_many_records_can_be_given_up() {
+    // Names in an order that sorting has to do with, and links that lead over each other.
+    let count = 40_000_u32;
+    let mut zip = (0..count).fold(ZipBuilder::new(), |zip, n| {
+        zip.file(format!("d{}/{n}", n.wrapping_mul(2_654_435_761) % 977), b"")
+    });
+    for n in 0..3000 {
+        zip = zip.symlink(format!("links/{n}"), format!("{}", n + 1));
+    }
+    let package = package(&zip.build());
+    let (asked, longest) = (Cell::new(0_u32), Cell::new(Duration::ZERO));
+    let last = Cell::new(Instant::now());
+    let whole = plan_or_stop(&package, &Limits::default(), &|| {
+        asked.set(asked.get() + 1);
+        longest.set(longest.get().max(last.replace(Instant::now()).elapsed()));
+        false
+    });
+    assert_eq!(whole.unwrap().files(), u64::from(count));
+    // Two passes over the directory, one over the local headers, a sort, and what follows.
+    let asked = asked.get();
+    assert!(asked > 6 * count / 1024, "asked {asked} times");
+    // A thousand small steps, or one run of a sort, on a machine that may be busy.
+    assert!(longest.get() < Duration::from_secs(1), "{longest:?}");
+    for at in (1..=asked).step_by(asked as usize / 12).chain([asked]) {
+        let left = Cell::new(at);
+        let given_up = plan_or_stop(&package, &Limits::default(), &|| {
+            left.set(left.get() - 1);
+            left.get() == 0
+        });
+        assert!(
+            matches!(given_up, Err(UnpackError::Interrupted)),
+            "at question {at} of {asked}"
+        );
+        assert_eq!(left.get(), 0, "it went on");
+    }
+}
+
 #[test]
 fn a_plan_is_for_its_package_only() {
     let (one, other) = (package(&two().build()), package(&ZipBuilder::new().build()));
@@ -837,6 +890,7 @@ fn a_plan_is_for_its_package_only() {
     let root = File::open(site.out()).unwrap();
     let options = Options {
         hash_contents: false,
+        workers: None,
         cancel: &CancellationToken::new(),
         reporter: &(),
     };
@@ -854,6 +908,7 @@ fn cancelled_or_in_the_way() {
     cancel.cancel();
     let options = Options {
         hash_contents: false,
+        workers: None,
         cancel: &cancel,
         reporter: &(),
     };

@@ -17,6 +17,7 @@ mod s3;
 mod server;
 mod services;
 mod side;
+mod stack;
 mod storage;
 mod sts;
 #[cfg(test)]
@@ -196,6 +197,31 @@ impl FakeAws {
             .world()
             .sides
             .insert((operation.to_owned(), String::new(), String::new()), answer);
+    }
+
+    /// A resource of a CloudFormation stack, which is made with its first one. `stack` is its name, or a nested one's id;
+    /// an empty `physical_id` is a resource that is not made yet.
+    pub fn stack_resource(&self, stack: &str, logical_id: &str, kind: &str, physical_id: &str) {
+        self.stack_resource_in(REGION, stack, logical_id, kind, physical_id);
+    }
+
+    /// The same in another region.
+    pub fn stack_resource_in(
+        &self,
+        region: &str,
+        stack: &str,
+        logical_id: &str,
+        kind: &str,
+        physical_id: &str,
+    ) {
+        let key = (region.to_owned(), stack.to_owned());
+        let resource = [logical_id, kind, physical_id].map(str::to_owned);
+        self.shared
+            .world()
+            .stacks
+            .entry(key)
+            .or_default()
+            .push(resource);
     }
 
     /// Puts an object that takes a signed request; answers its version id. It is at `/BUCKET/KEY`.

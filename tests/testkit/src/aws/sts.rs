@@ -1,4 +1,5 @@
-//! STS: `GetCallerIdentity` and `AssumeRole`, form in, XML out (AWS query protocol, version 2011-06-15).
+//! STS: `GetCallerIdentity` and `AssumeRole`, form in, XML out (AWS query protocol, version 2011-06-15); the other
+//! services of that protocol are reached from here.
 
 use super::answer::{Answer, escape, request_uuid};
 use super::call::{Call, account_of, caller_arn, refusal};
@@ -12,6 +13,7 @@ pub(crate) fn operation(message: &Message) -> &'static str {
     match field(message, "Action").as_str() {
         "GetCallerIdentity" => "GetCallerIdentity",
         "AssumeRole" => "AssumeRole",
+        "ListStackResources" => "ListStackResources",
         _ => "Unknown",
     }
 }
@@ -50,6 +52,7 @@ pub(crate) fn answer(shared: &Shared, call: &Call) -> Answer {
                 ),
             )
         }
+        "ListStackResources" => super::stack::list(&world, call),
         "AssumeRole" => {
             let role = field(call.message, "RoleArn");
             let given = field(call.message, "ExternalId");
@@ -101,7 +104,7 @@ fn success(action: &str, result: &str) -> Answer {
     )
 }
 
-fn failure(status: u16, code: &str, message: &str) -> Answer {
+pub(crate) fn failure(status: u16, code: &str, message: &str) -> Answer {
     Answer::new(
         status,
         "text/xml",

@@ -52,6 +52,8 @@ pub(crate) struct World {
     pub external_ids: HashMap<String, String>,
     /// Answers of side reads: operation, function ARN (or empty), qualifier.
     pub sides: HashMap<(String, String, String), Value>,
+    /// Region and stack to logical id, type and physical id of each resource.
+    pub stacks: BTreeMap<(String, String), Vec<[String; 3]>>,
     /// The regions that are enabled for every account.
     pub regions: Vec<String>,
     pub url_lifetime: Duration,
