@@ -15,6 +15,7 @@ mod conformance;
 mod fetched;
 mod hostile;
 mod signed;
+mod snapshots;
 
 use std::collections::BTreeMap;
 use std::fs;
