@@ -32,7 +32,8 @@ use crate::record::RECORD;
 pub use cache::CacheDir;
 pub use error::{FilesError, Occupant};
 pub use file::{
-    FileKind, append, exists, kind, names, open_read, read_small, scratch_file, write_file_atomic,
+    FileKind, append, exists, is_link, kind, names, open_read, read_small, scratch_file,
+    write_file_atomic,
 };
 pub use followed::read_followed;
 pub use ledger::Ledger;

@@ -206,7 +206,17 @@ pub(crate) fn redacted_hop(to: &Url, hops: &[Url]) -> String {
 /// are no secrets.
 fn without_values(text: &str, hops: &[Url]) -> String {
     let mut values: Vec<String> = Vec::new();
+    // These are secret however short they are.
+    let mut named: Vec<String> = Vec::new();
     for hop in hops {
+        for (name, value) in hop.query_pairs() {
+            let name = name.to_ascii_lowercase();
+            let secret = name.ends_with("signature") || name.ends_with("token");
+            if secret && value.len() >= 4 {
+                named.push(byte_serialize(value.as_bytes()).collect());
+                named.push(value.into_owned());
+            }
+        }
         for raw in hop.query().unwrap_or_default().split('&') {
             let raw = raw.split_once('=').map_or(raw, |(_, value)| value);
             let again: String = byte_serialize(raw.as_bytes()).collect();
@@ -218,6 +228,7 @@ fn without_values(text: &str, hops: &[Url]) -> String {
         }
     }
     values.retain(|value| value.len() >= 16);
+    values.extend(named);
     // The longest first: one may be a part of another.
     values.sort_unstable_by_key(|value| std::cmp::Reverse(value.len()));
     values.dedup();

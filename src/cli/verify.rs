@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anstyle::{AnsiColor, Style};
 use clap::Args;
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
 use super::Context;
 use super::args::{self, Format};
@@ -17,7 +18,7 @@ use super::quantity::{count, exact_size};
 use super::{escape, interrupt};
 use crate::digest::Sha256Digest;
 use crate::error::{Error, ErrorKind, Result};
-use crate::events::Reporter;
+use crate::events::{Event, Reporter};
 use crate::evidence::timestamp::Authorities;
 use crate::evidence::{AllowedSigners, MAX_ALLOWED_SIGNERS};
 use crate::files;
@@ -101,25 +102,26 @@ impl VerifyArgs {
         let options = self.options()?;
         let paths = self.path.clone();
         let reporter: Arc<dyn Reporter> = Arc::clone(&context.progress) as _;
-        let reports = interrupt::run(&context.progress, |cancel| {
+        let (reports, mut errors) = interrupt::run(&context.progress, |cancel| {
             interrupt::blocking(move || {
-                let mut reports = Vec::new();
+                let (mut reports, mut errors) = (Vec::new(), Vec::new());
                 for path in &paths {
-                    let report = verify::verify(path, &options, &*reporter, &cancel)?;
-                    if options.custody_head.is_some() && report.kind != Kind::Bag {
-                        return Err(Error::new(
-                            ErrorKind::Usage,
-                            "is no bag, so it has no chain of custody",
-                        )
-                        .about(path.display().to_string()));
+                    match one(path, &options, &*reporter, &cancel) {
+                        Ok(report) => reports.push(report),
+                        Err(e) if e.kind() == ErrorKind::Interrupted => return Err(e),
+                        // What was found elsewhere must not get lost behind it.
+                        Err(e) => errors.push(e),
                     }
-                    reports.push(report);
                 }
-                Ok(reports)
+                Ok((reports, errors))
             })
         })?;
         context.progress.finish();
-        let ok = reports.iter().all(|report| report.ok);
+        let found = reports.iter().any(|report| !report.ok);
+        let ok = !found && errors.is_empty();
+        if reports.is_empty() && !errors.is_empty() {
+            return Err(errors.remove(0));
+        }
         match context.settings.format {
             Format::Json => {
                 let report = Report {
@@ -141,7 +143,23 @@ impl VerifyArgs {
                 }
             }
         }
-        Ok(if ok { Exit::Done } else { Exit::Difference })
+        // Bad arguments come first, then what was found, then what could not be read; the others are told beside.
+        let worst = errors
+            .iter()
+            .position(|e| e.kind() == ErrorKind::Usage || !found);
+        let fatal = worst.map(|at| errors.remove(at));
+        for error in &errors {
+            context.progress.report(&Event::Warning {
+                subject: error.subject().unwrap_or_default(),
+                message: error.message(),
+                hint: error.hint_text(),
+            });
+        }
+        match fatal {
+            Some(error) => Err(error),
+            None if found => Ok(Exit::Difference),
+            None => Ok(Exit::Done),
+        }
     }
 
     fn options(&self) -> Result<VerifyOptions> {
@@ -170,6 +188,22 @@ impl VerifyArgs {
             authorities,
         })
     }
+}
+
+fn one(
+    path: &Path,
+    options: &VerifyOptions,
+    reporter: &dyn Reporter,
+    cancel: &CancellationToken,
+) -> Result<PathReport> {
+    let report = verify::verify(path, options, reporter, cancel)?;
+    if options.custody_head.is_some() && report.kind != Kind::Bag {
+        return Err(
+            Error::new(ErrorKind::Usage, "is no bag, so it has no chain of custody")
+                .about(path.display().to_string()),
+        );
+    }
+    Ok(report)
 }
 
 fn allowed_signers(path: &Path) -> Result<AllowedSigners> {

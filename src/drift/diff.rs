@@ -73,10 +73,18 @@ pub fn unified(
     let limit = MAX_DIFF.min(*budget);
     for hunk in diff.unified_diff().context_radius(3).iter_hunks() {
         let mut part = format!("{}\n", hunk.header());
+        // How many more lines may go on with a value that a line before them begins.
+        let mut within = 0_u8;
         for change in hunk.iter_changes() {
             let line = change.value().trim_end_matches(['\n', '\r']);
             part.push_str(&change.tag().to_string());
-            if secrets.in_line(line) {
+            let hidden = within > 0 || secrets.in_line(line);
+            within = if begins_secret(line) {
+                3
+            } else {
+                within.saturating_sub(1)
+            };
+            if hidden {
                 part.push_str(HIDDEN);
             } else {
                 part.extend(line.chars().take(MAX_LINE));
@@ -159,9 +167,12 @@ fn is_secret_file(path: &str) -> bool {
 }
 
 /// Names to which a value is given that is no one's business.
-const SECRET_NAMES: [&str; 14] = [
-    "password",
-    "passwd",
+const SECRET_NAMES: [&str; 17] = [
+    "pass",
+    "pwd",
+    "dsn",
+    "webhook",
+    "passphrase",
     "secret",
     "token",
     "api_key",
@@ -218,6 +229,32 @@ fn looks_secret(line: &str) -> bool {
             return true;
         }
     }
+    line.contains("hooks.slack.com/")
+        || looks_random(line)
+        || assigned(line, |value| value.len() >= 4)
+}
+
+/// Whether a line gives a secret's name a value that only begins there: `password = (`, `credentials:`.
+fn begins_secret(line: &str) -> bool {
+    assigned(line, |value| {
+        value.len() < 4 && !value.ends_with([';', ','])
+    })
+}
+
+/// A run of characters as keys and hashes are: 32 or more with digits, and either hexadecimal or in both cases.
+fn looks_random(line: &str) -> bool {
+    let part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=');
+    line.split(|c| !part(c)).any(|run| {
+        let has = |test: fn(&u8) -> bool| run.as_bytes().iter().any(test);
+        run.len() >= 32
+            && has(u8::is_ascii_digit)
+            && (run.bytes().all(|b| b.is_ascii_hexdigit())
+                || has(u8::is_ascii_uppercase) && has(u8::is_ascii_lowercase))
+    })
+}
+
+/// Whether the line assigns something to a name of a secret, and `judge` says so of the value.
+fn assigned(line: &str, judge: impl Fn(&str) -> bool) -> bool {
     let lower = line.to_ascii_lowercase();
     SECRET_NAMES.iter().any(|name| {
         lower.match_indices(name).any(|(at, _)| {
@@ -231,7 +268,7 @@ fn looks_secret(line: &str) -> bool {
                 .strip_prefix(":=")
                 .or_else(|| rest.strip_prefix("=>"))
                 .or_else(|| rest.strip_prefix(['=', ':']));
-            value.is_some_and(|value| value.trim_start().len() >= 4)
+            value.is_some_and(|value| judge(value.trim()))
         })
     })
 }
@@ -273,6 +310,13 @@ mod tests {
             "x = 's3cretvalue'",
             "t = ghp_0123456789abcdefghijklmnopqrstuvwxyz",
             "token := \"abcdefgh\"",
+            "PGPASS=hunter3",
+            "pwd = 'hunter5'",
+            "DB_PASS = \"hunter6\"",
+            "dsn = \"Server=x;Uid=sa;Pwd=hunter7;\"",
+            "x = \"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\"",
+            "t = 0123456789abcdef0123456789abcdef01234567",
+            "u = 'https://hooks.slack.com/services/T0/B0/x'",
         ] {
             let out = diff("a.py", b"1\n", format!("1\n{line}\n").as_bytes());
             assert!(
@@ -280,8 +324,14 @@ mod tests {
                 "{line}: {out}"
             );
         }
+        for begun in ["password = (", "k = 1\nsecret: |", "credentials:"] {
+            let text = format!("1\n{begun}\n  hunter8\n");
+            let out = diff("a.py", b"1\n", text.as_bytes());
+            assert!(!out.contains("hunter8"), "{out}");
+        }
         for line in [
             "return tokens",
+            "pass",
             "def password(x):",
             "import secrets",
             "x = 1",

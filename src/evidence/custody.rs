@@ -215,6 +215,14 @@ impl Chain {
             signature: None,
             signature_sha256: None,
         };
+        for file in [&name, &signature_name] {
+            if files::is_link(&directory.join(file)) {
+                self.defect(
+                    file,
+                    "this is a link: what it leads to is not kept with the chain",
+                );
+            }
+        }
         let json = files::read_small(&directory.join(&name), MAX_ENTRY);
         let armor = files::read_small(&directory.join(&signature_name), MAX_SIGNATURE);
         match (&json, &armor) {

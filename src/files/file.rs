@@ -36,6 +36,11 @@ pub fn kind(path: &Path) -> Option<FileKind> {
     }
 }
 
+/// Whether `path` itself is a symbolic link.
+pub fn is_link(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|meta| meta.is_symlink())
+}
+
 /// Opens a regular file for reading. Anything else is an error, and never waited for.
 pub fn open_read(path: &Path) -> Result<File, FilesError> {
     let failed = |e: io::Error| FilesError::unread("open", path, e);

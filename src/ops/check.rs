@@ -136,6 +136,8 @@ struct Checker {
     layer_hashes: HashMap<String, LayerHash>,
     /// How many bytes of diffs there may still be.
     diff_budget: usize,
+    /// The name of every function of which anything is expected, selected or not, with the region if it is stated.
+    expected: BTreeSet<(Option<String>, String)>,
 }
 
 /// One function of one region, and what is expected of it.
@@ -162,8 +164,10 @@ async fn run(
         hashed: HashMap::new(),
         layer_hashes: HashMap::new(),
         diff_budget: crate::drift::diff::MAX_REPORT,
+        expected: expected_names(&stated.expectations),
         options,
     };
+    let states_something = !stated.expectations.is_empty();
     for warning in stated.warnings {
         checker.warn(&warning.subject, &warning.message, warning.hint.as_deref());
     }
@@ -191,6 +195,15 @@ async fn run(
         let mut place = Place::new(session, Arc::clone(&checker.reporter));
         checker.region(&mut place, jobs).await?;
     }
+    if checker.results.is_empty()
+        && (states_something || !checker.options.selection.is_everything())
+    {
+        return Err(Error::new(
+            ErrorKind::Usage,
+            "nothing was compared: no function is selected",
+        )
+        .hint("look at --include, --exclude, --tag and --region"));
+    }
     let today = checker.options.today;
     for result in &mut checker.results {
         checker.options.exceptions.apply(result, today);
@@ -199,6 +212,18 @@ async fn run(
         checker.warn(&warning.subject, &warning.message, warning.hint.as_deref());
     }
     Ok(Report::new(checker.results, checker.warnings))
+}
+
+fn expected_names(expectations: &[Expectation]) -> BTreeSet<(Option<String>, String)> {
+    let named = expectations
+        .iter()
+        .filter_map(|e| match &e.target.function {
+            Named::Function(function) => {
+                Some((e.target.region.clone(), function.name().to_owned()))
+            }
+            _ => None,
+        });
+    named.collect()
 }
 
 impl Checker {
@@ -216,6 +241,31 @@ impl Checker {
         });
     }
 
+    /// The regions that are listed for functions expected nowhere, without any comparison yet.
+    fn listed_regions(
+        &self,
+        own: &str,
+        expectations: &[Expectation],
+    ) -> BTreeMap<String, Vec<Job>> {
+        if !self.options.unexpected {
+            return BTreeMap::new();
+        }
+        let named = &self.options.regions;
+        let mut regions: Vec<&str> = named.iter().map(String::as_str).collect();
+        if named.is_empty() {
+            // Those of all expectations, also of ones that are not selected.
+            let stated = expectations.iter().map(|e| &e.target.region);
+            regions.extend(stated.map(|region| region.as_deref().unwrap_or(own)));
+        }
+        if regions.is_empty() {
+            regions.push(own);
+        }
+        let places = regions.into_iter();
+        places
+            .map(|region| (region.to_owned(), Vec::new()))
+            .collect()
+    }
+
     /// What is to be compared in which region. What cannot be placed becomes a result at once.
     fn jobs(
         &mut self,
@@ -224,20 +274,7 @@ impl Checker {
     ) -> BTreeMap<String, Vec<Job>> {
         let own = session.region().to_owned();
         let named = self.options.regions.clone();
-        let mut places: BTreeMap<String, Vec<Job>> = BTreeMap::new();
-        if self.options.unexpected {
-            let stated = expectations.iter().any(|e| e.target.region.is_some());
-            match (named.is_empty(), stated) {
-                (false, _) => named.iter().for_each(|region| {
-                    places.entry(region.clone()).or_default();
-                }),
-                // The regions of the expectations, which are added below.
-                (true, true) => {}
-                (true, false) => {
-                    places.entry(own.clone()).or_default();
-                }
-            }
-        }
+        let mut places = self.listed_regions(&own, &expectations);
         let mut asked_for = vec![false; self.options.functions.len()];
         for expectation in expectations {
             let function = match &expectation.target.function {
@@ -264,10 +301,14 @@ impl Checker {
                     continue;
                 }
             };
+            let at = self.asked(&expectation, &function);
             if !self.options.selection.matches_name(function.name()) {
+                // Something is expected of it, and it is not to be compared.
+                if let Some(at) = at {
+                    asked_for[at] = true;
+                }
                 continue;
             }
-            let at = self.asked(&expectation, &function);
             if !self.options.functions.is_empty() && at.is_none() {
                 continue;
             }
@@ -385,18 +426,26 @@ impl Checker {
                 }
             }
         }
-        let expected: BTreeSet<String> = names.into_iter().map(ToOwned::to_owned).collect();
         for job in jobs {
             self.function(place, &job).await?;
         }
         if self.options.unexpected {
-            self.unexpected(place, &expected).await?;
+            self.unexpected(place).await?;
         }
         Ok(())
     }
 
     /// Functions that are deployed, selected, and expected nowhere.
-    async fn unexpected(&mut self, place: &Place, expected: &BTreeSet<String>) -> Result<()> {
+    async fn unexpected(&mut self, place: &Place) -> Result<()> {
+        let region = place.session.region();
+        let is_expected = |name: &str| {
+            let of = |region: Option<&str>| {
+                let key = (region.map(ToOwned::to_owned), name.to_owned());
+                self.expected.contains(&key)
+            };
+            of(None) || of(Some(region))
+        };
+        let asked = |name: &str| self.options.functions.iter().any(|f| f.name() == name);
         let tags = &self.options.selection.tags;
         let tagged = if tags.is_empty() {
             None
@@ -404,7 +453,8 @@ impl Checker {
             Some(place.session.functions_tagged(tags).await?)
         };
         for listed in place.all() {
-            if expected.contains(listed.name())
+            if is_expected(listed.name())
+                || asked(listed.name())
                 || !self.options.selection.matches(listed, tagged.as_ref())
             {
                 continue;

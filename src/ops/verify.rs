@@ -16,6 +16,7 @@ use crate::digest::Sha256Digest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, Reporter};
 use crate::evidence::AllowedSigners;
+use crate::evidence::bag::{SIGNATURE, TIMESTAMP};
 use crate::evidence::manifest;
 use crate::evidence::timestamp::Authorities;
 use crate::files::{Below, Node, names};
@@ -158,7 +159,10 @@ fn kind_of(below: &Below) -> Option<Kind> {
     let all =
         |list: &[&str]| !names.is_empty() && names.iter().all(|name| list.contains(&name.as_str()));
     let manifest = |name: &String| manifest::Kind::of_file_name(name).is_some();
-    if names.iter().any(manifest) || any(&[BAGIT_TXT, "bag-info.txt"]) || all(&["data"]) {
+    if names.iter().any(manifest)
+        || any(&[BAGIT_TXT, "bag-info.txt", SIGNATURE, TIMESTAMP])
+        || all(&["data", "attestations", "VERIFY.txt"])
+    {
         return Some(Kind::Bag);
     }
     if any(&[RECORD, FUNCTION_JSON, PACKAGE_ZIP]) || all(&[CODE, "layers", IMAGE]) {
@@ -184,6 +188,8 @@ mod tests {
             (&["tagmanifest-sha256.txt", "x"], Some(Kind::Bag)),
             (&["bag-info.txt"], Some(Kind::Bag)),
             (&["data"], Some(Kind::Bag)),
+            (&["tagmanifest-sha256.txt.sig", "x"], Some(Kind::Bag)),
+            (&["VERIFY.txt", "attestations"], Some(Kind::Bag)),
             (&["data", "src"], None),
             (&["function.json", "x"], Some(Kind::Fetch)),
             (&["package.zip"], Some(Kind::Fetch)),

@@ -583,6 +583,30 @@ fn unexpected_functions_are_reported_as_far_as_they_are_selected() {
     assert_eq!(unexpected(&["--all", "--exclude", "scratch-*"]), ["web"]);
     assert_eq!(unexpected(&["--tag", "team=blue"]), ["scratch-1"]);
     assert_eq!(unexpected(&["--include", "{api,scratch-?}"]), ["scratch-1"]);
+    // What is expected and not selected is not unexpected for that; what is selected and expected nowhere is.
+    assert_eq!(unexpected(&["--include", "scratch-*"]), ["scratch-1"]);
+    check(&bench, &["api", "--expect", "app.zip", "--include", "zzz*"])
+        .expect(2)
+        .says(&["nothing was compared"]);
+    bench.run(&["lock", "api", "web"]).expect(0);
+    let ran = check(&bench, &["--include", "scratch-*"]).expect(1);
+    assert_eq!(statuses(&ran).len(), 1);
+    let ran = check(&bench, &["web", "--all"]).expect(1);
+    let of = |status: &str| -> Vec<String> {
+        let all = statuses(&ran).into_iter();
+        all.filter(|(_, _, s)| s == status)
+            .map(|(n, _, _)| n)
+            .collect()
+    };
+    assert_eq!(
+        (of("in_sync"), of("unexpected")),
+        (vec!["web".to_owned()], vec!["scratch-1".to_owned()])
+    );
+    for nothing in [&["--include", "zzz*"][..], &["--all", "--exclude", "*"]] {
+        check(&bench, nothing)
+            .expect(2)
+            .says(&["nothing was compared"]);
+    }
 }
 
 #[test]
@@ -613,6 +637,22 @@ fn exceptions_are_counted_apart_and_their_faults_are_warnings() {
         "{warnings}"
     );
     ran.says(&["accept:3", "accept:4"]);
+    write(bench.path("accept"), "* unknown - whatever\n");
+    check(
+        &bench,
+        &["legacy-1", "--expect", "app.zip", "--accept", "accept"],
+    )
+    .expect(2)
+    .says(&["accept:1", "cannot be accepted"]);
+    write(
+        bench.path("accept"),
+        "arn:aws:lambda:*:*:function:gone missing - removed on purpose\n",
+    );
+    check(
+        &bench,
+        &["gone", "--expect", "app.zip", "--accept", "accept"],
+    )
+    .expect(0);
     write(bench.path("accept"), "legacy-* drifted soon because\n");
     check(
         &bench,

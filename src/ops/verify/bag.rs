@@ -88,6 +88,14 @@ fn read_manifests(
             job.find(FindingKind::Unsupported, &name, message);
             continue;
         };
+        if kind == Kind::Tag && name != TAGMANIFEST && job.below.top(SIGNATURE).is_some() {
+            // What only it lists would be vouched for by nobody's signature.
+            let message = format!(
+                "is a tag manifest beside the signed one, {TAGMANIFEST}; what it lists is not signed"
+            );
+            job.find(FindingKind::Unexpected, &name, message);
+            continue;
+        }
         if out.len() >= MAX_MANIFESTS {
             job.find(FindingKind::Malformed, &name, "is one manifest too many");
             continue;

