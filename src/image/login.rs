@@ -30,12 +30,16 @@ impl std::fmt::Debug for Login {
 }
 
 /// The login for `registry`, from the first of the usual files that has one: `REGISTRY_AUTH_FILE`, `config.json` in
-/// `DOCKER_CONFIG`, `~/.docker/config.json`. Helpers that such a file names are not run.
+/// `DOCKER_CONFIG`, `~/.docker/config.json`, and skopeo's own `containers/auth.json` in `XDG_RUNTIME_DIR` or `~/.config`.
+/// Helpers that such a file names are not run.
 pub(super) fn find(registry: &str) -> Option<Login> {
     places(|name| std::env::var_os(name).filter(|value| !value.is_empty()))
         .iter()
         .find_map(|path| in_file(path, registry))
 }
+
+/// Where skopeo and podman keep logins (containers-auth.json(5)).
+const CONTAINERS: &str = "containers/auth.json";
 
 fn places(variable: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
     let path = |name: &str| variable(name).map(PathBuf::from);
@@ -45,6 +49,8 @@ fn places(variable: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
         path("DOCKER_CONFIG")
             .or(home)
             .map(|dir| dir.join("config.json")),
+        path("XDG_RUNTIME_DIR").map(|dir| dir.join(CONTAINERS)),
+        path("HOME").map(|home| home.join(".config").join(CONTAINERS)),
     ]
     .into_iter()
     .flatten()
@@ -110,14 +116,25 @@ mod tests {
             })
         };
         let paths = |list: &[&str]| list.iter().map(PathBuf::from).collect::<Vec<_>>();
-        assert_eq!(of(&[("HOME", "/h")]), paths(&["/h/.docker/config.json"]));
+        assert_eq!(
+            of(&[("HOME", "/h"), ("XDG_RUNTIME_DIR", "/r")]),
+            paths(&[
+                "/h/.docker/config.json",
+                "/r/containers/auth.json",
+                "/h/.config/containers/auth.json"
+            ])
+        );
         assert_eq!(
             of(&[
                 ("HOME", "/h"),
                 ("DOCKER_CONFIG", "/d"),
                 ("REGISTRY_AUTH_FILE", "/a.json")
             ]),
-            paths(&["/a.json", "/d/config.json"])
+            paths(&[
+                "/a.json",
+                "/d/config.json",
+                "/h/.config/containers/auth.json"
+            ])
         );
     }
 }

@@ -34,7 +34,17 @@ impl Platform {
     pub fn accepts(&self, offered: &Self) -> bool {
         self.os == offered.os
             && self.architecture == normal(&offered.architecture)
-            && (self.variant.is_none() || self.variant == offered.variant)
+            && (self.variant.is_none() || self.whole_variant() == offered.whole_variant())
+    }
+}
+
+impl Platform {
+    /// The variant, where an architecture has just one that goes without saying (containerd's normalisation: arm64 is v8).
+    fn whole_variant(&self) -> Option<&str> {
+        match (self.architecture.as_str(), self.variant.as_deref()) {
+            ("arm64" | "aarch64", None) => Some("v8"),
+            (_, variant) => variant,
+        }
     }
 }
 
@@ -118,5 +128,7 @@ mod tests {
         assert!(!arm.accepts(&of("linux/amd64")) && !arm.accepts(&of("windows/arm64")));
         assert!(Platform::of_function(None).accepts(&of("linux/amd64")));
         assert!(!of("linux/arm/v7").accepts(&of("linux/arm/v6")));
+        assert!(of("linux/arm64/v8").accepts(&of("linux/arm64")));
+        assert!(!of("linux/arm64/v9").accepts(&of("linux/arm64")));
     }
 }

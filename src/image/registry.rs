@@ -343,7 +343,7 @@ impl Registry {
     fn login_hint(&self) -> String {
         let name = &self.name;
         format!(
-            "log in first, with `docker login {name}` or `skopeo login {name}`: larder reads REGISTRY_AUTH_FILE and ~/.docker/config.json (no credential helpers)"
+            "log in first, with `docker login {name}` or `skopeo login {name}`: larder reads REGISTRY_AUTH_FILE, ~/.docker/config.json and skopeo's containers/auth.json (no credential helpers)"
         )
     }
 

@@ -186,6 +186,10 @@ fn an_index_is_kept_with_the_image_for_one_platform() {
             assert_eq!(manifests[1]["digest"], image.digest.as_str());
             assert_eq!(manifests[1]["platform"], platform);
             assert_eq!(bench.aws.count("GetBlob"), 2, "of the other image nothing");
+            bench.run(&["fetch", "web", "out", "--update"]).expect(0);
+            let manifests = &bench.record("out")["image"]["manifests"];
+            assert_eq!(manifests[1]["platform"], platform, "what was chosen stays");
+            assert_eq!(bench.aws.count("GetBlob"), 2);
         }
     }
 }

@@ -90,7 +90,7 @@ impl Work<'_> {
                 )
                 .about(self.reference.to_string());
                 if offers.is_empty() {
-                    error
+                    error.hint("its entries name no platform, so none of them can be chosen")
                 } else {
                     let offers = offers.join(", ");
                     error.hint(format!("--platform chooses one; there are: {offers}"))

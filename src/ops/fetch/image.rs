@@ -52,7 +52,21 @@ impl Job<'_> {
     async fn pull(&self, described: &Described, image: &ImageRef) -> Result<Pulled> {
         let text = |pointer| described.answer().text(pointer);
         let own = || Platform::of_function(text("/Configuration/Architectures/0"));
-        let platform = self.options.platform.clone().unwrap_or_else(own);
+        // Of the same index, the image that was chosen stays chosen until somebody says otherwise.
+        let before = || {
+            let recorded = self.prior?.record().image.as_ref()?;
+            let digest = image.digest()?.ok()?;
+            if recorded.digest.as_deref() != Some(&format!("sha256:{}", digest.hex())) {
+                return None;
+            }
+            let mut platforms = recorded
+                .manifests
+                .iter()
+                .filter_map(|m| m.platform.as_ref());
+            platforms.next()?.parse().ok()
+        };
+        let chosen = self.options.platform.clone().or_else(before);
+        let platform = chosen.unwrap_or_else(own);
         let options = PullOptions {
             kept: self.prior.map(|prior| prior.path(IMAGE)),
             ..PullOptions::new(platform)
