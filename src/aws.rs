@@ -36,9 +36,11 @@ use aws_types::service_config::ServiceConfigKey;
 use url::Url;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::events::Reporter;
 use crate::files;
 use crate::http::{HttpClient, HttpOptions};
 use crate::lambda::{Pacer, Pacers};
+use crate::transfer::Context;
 use crate::transfer::retry::RetryPolicy;
 
 /// The largest CA bundle that is read, in bytes; the system's own has a quarter of a MiB.
@@ -292,14 +294,19 @@ impl Session {
         &self.http
     }
 
+    /// What all transfers of this session share.
+    pub(crate) fn transfers<'a>(&'a self, reporter: &'a dyn Reporter) -> Context<'a> {
+        Context {
+            http: &self.http,
+            retry: self.retry,
+            patience: self.read_timeout,
+            reporter,
+        }
+    }
+
     /// How often a request is tried.
     pub(crate) fn retry(&self) -> &RetryPolicy {
         &self.retry
-    }
-
-    /// The longest time without a byte.
-    pub(crate) fn read_timeout(&self) -> Duration {
-        self.read_timeout
     }
 }
 

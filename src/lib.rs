@@ -85,5 +85,6 @@ pub mod ops;
 pub mod package;
 pub mod presigned;
 pub mod record;
+mod task;
 pub mod transfer;
 pub mod unpack;

@@ -43,16 +43,6 @@ async fn target(session: &Session, code: &CodeLocation, claim: Claim) -> Result<
     }
 }
 
-/// Runs blocking work on a thread for such.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(e) => Err(Error::new(ErrorKind::Bug, "a blocking task failed").because(e)),
-    }
-}
-
 /// Says when what was replaced still lies there.
 fn warn_of_leftover(published: &Published, reporter: &dyn Reporter) {
     if let Some(leftover) = &published.leftover {

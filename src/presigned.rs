@@ -203,32 +203,27 @@ pub(crate) fn redacted_hop(to: &Url, hops: &[Url]) -> String {
 }
 
 /// `text` without the values of the queries of `hops`, also where they are percent-encoded. Values under 16 characters
-/// are no secrets.
+/// are no secrets, but for those of a signature or token.
 fn without_values(text: &str, hops: &[Url]) -> String {
     let mut values: Vec<String> = Vec::new();
-    // These are secret however short they are.
-    let mut named: Vec<String> = Vec::new();
     for hop in hops {
-        for (name, value) in hop.query_pairs() {
+        let raw = hop.query().unwrap_or_default().split('&');
+        let raw = raw.map(|pair| pair.split_once('=').unwrap_or((pair, pair)));
+        let mut keep = |name: &str, value: &str| {
             let name = name.to_ascii_lowercase();
             let secret = name.ends_with("signature") || name.ends_with("token");
-            if secret && value.len() >= 4 {
-                named.push(byte_serialize(value.as_bytes()).collect());
-                named.push(value.into_owned());
-            }
-        }
-        for raw in hop.query().unwrap_or_default().split('&') {
-            let raw = raw.split_once('=').map_or(raw, |(_, value)| value);
-            let again: String = byte_serialize(raw.as_bytes()).collect();
-            values.extend([raw.to_owned(), again]);
-        }
-        for (_, value) in hop.query_pairs() {
-            values.push(byte_serialize(value.as_bytes()).collect());
-            values.push(value.into_owned());
-        }
+            let least = if secret { 4 } else { 16 };
+            let again: String = byte_serialize(value.as_bytes()).collect();
+            values.extend(
+                [value.to_owned(), again]
+                    .into_iter()
+                    .filter(|v| v.len() >= least),
+            );
+        };
+        raw.for_each(|(name, value)| keep(name, value));
+        hop.query_pairs()
+            .for_each(|(name, value)| keep(&name, &value));
     }
-    values.retain(|value| value.len() >= 16);
-    values.extend(named);
     // The longest first: one may be a part of another.
     values.sort_unstable_by_key(|value| std::cmp::Reverse(value.len()));
     values.dedup();

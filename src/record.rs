@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind};
+use crate::package::ImageRef;
 
 /// The version of `larder.json` that is written.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -43,6 +44,22 @@ pub enum Status {
     Denied,
     /// It failed for another reason.
     Failed,
+}
+
+impl Status {
+    /// The word that JSON has for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Saved => "saved",
+            Self::Image => "image",
+            Self::Unchanged => "unchanged",
+            Self::Partial => "partial",
+            Self::Gone => "gone",
+            Self::Unavailable => "unavailable",
+            Self::Denied => "denied",
+            Self::Failed => "failed",
+        }
+    }
 }
 
 /// The whole of `larder.json`.
@@ -185,6 +202,26 @@ pub struct ImageRecord {
     /// Layers that are not in the layout, because their owner alone gives them out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub foreign_layers: Vec<ForeignLayerRecord>,
+}
+
+impl ImageRecord {
+    /// What Lambda states of an image that was not pulled.
+    pub fn stated(image: &ImageRef, code_sha256: Option<&str>) -> Self {
+        Self {
+            image_uri: image.image_uri.clone(),
+            resolved_image_uri: image.resolved_image_uri.clone(),
+            digest: image.digest().map(|digest| match digest {
+                Ok(sha256) => format!("sha256:{}", sha256.hex()),
+                Err(other) => other,
+            }),
+            code_sha256: code_sha256.map(ToOwned::to_owned),
+            path: None,
+            manifests: Vec::new(),
+            blobs: None,
+            bytes: None,
+            foreign_layers: Vec::new(),
+        }
+    }
 }
 
 /// A manifest or index of a pulled image.

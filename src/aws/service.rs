@@ -136,7 +136,6 @@ impl Session {
         let url = self.endpoint_of(call.service, call.region)?;
         let mut attempt = 1;
         loop {
-            // A call that was refused may have been made with credentials that ended meanwhile.
             let failure = match self.send(call, &url).await? {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
@@ -225,6 +224,7 @@ impl Session {
         );
         failure.host = url.host_str().map(ToOwned::to_owned);
         if failure.kind == ErrorKind::CredentialsRefused {
+            // They may have ended meanwhile.
             self.signers.forget().await;
         }
         Ok(Err(failure))

@@ -180,18 +180,12 @@ impl FetchArgs {
 fn summary(fetched: &Fetched) -> Summary {
     let record = &fetched.record;
     let status = record.status;
-    let (tone, done) = match status {
-        Status::Saved => (Tone::Good, "saved"),
-        Status::Image => (Tone::Good, "image"),
-        Status::Unchanged => (Tone::Good, "unchanged"),
-        Status::Partial => (Tone::Mixed, "partial"),
-        Status::Gone => (Tone::Mixed, "gone"),
-        Status::Unavailable => (Tone::Mixed, "unavailable"),
-        Status::Denied => (Tone::Mixed, "denied"),
-        Status::Failed => (Tone::Mixed, "failed"),
+    let tone = match status {
+        Status::Saved | Status::Image | Status::Unchanged => Tone::Good,
+        _ => Tone::Mixed,
     };
     let function = &record.function;
-    let mut out = Summary::new(tone, done, &function.name)
+    let mut out = Summary::new(tone, status.name(), &function.name)
         .line("function", &function.arn)
         .line("version", &function.version);
     if let Some(package) = &record.package {

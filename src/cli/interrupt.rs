@@ -47,16 +47,6 @@ where
     result
 }
 
-/// Runs work that blocks, on a thread that may.
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(e) => Err(Error::new(ErrorKind::Bug, "the work ended with a panic").because(e)),
-    }
-}
-
 #[cfg(unix)]
 struct Signals {
     int: tokio::signal::unix::Signal,
@@ -127,6 +117,7 @@ impl Signals {
 mod tests {
     use super::super::progress::Mode;
     use super::*;
+    use crate::task::blocking;
 
     #[test]
     fn work_gives_its_result() {
@@ -155,6 +146,7 @@ mod signal_tests {
 
     use super::super::progress::Mode;
     use super::*;
+    use crate::task::blocking;
 
     fn say(line: &str) {
         // Not through the test harness, which would keep it.

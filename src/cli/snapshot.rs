@@ -237,24 +237,10 @@ fn verdict(taken: Snapshot) -> Result<Exit> {
     }
 }
 
-/// The word that JSON has for a status.
-fn word(status: Status) -> &'static str {
-    match status {
-        Status::Saved => "saved",
-        Status::Image => "image",
-        Status::Unchanged => "unchanged",
-        Status::Partial => "partial",
-        Status::Gone => "gone",
-        Status::Unavailable => "unavailable",
-        Status::Denied => "denied",
-        Status::Failed => "failed",
-    }
-}
-
 fn report(taken: &Snapshot) -> Report<'_> {
     let mut counts = std::collections::BTreeMap::new();
     for function in &taken.functions {
-        *counts.entry(word(function.status)).or_default() += 1;
+        *counts.entry(function.status.name()).or_default() += 1;
     }
     let (functions, layers) = (&taken.functions, &taken.layers);
     Report {

@@ -20,6 +20,7 @@ use crate::error::Result;
 use crate::events::Reporter;
 use crate::ops::unpack::{self, UnpackOptions, UnpackedPackage};
 use crate::record::{SCHEMA_VERSION, Tool};
+use crate::task::blocking;
 
 pub(super) const ABOUT: &str = "\
 Unpack a package at hand, as safely as fetch does.
@@ -78,7 +79,7 @@ impl UnpackArgs {
         let options = self.options();
         let reporter: Arc<dyn Reporter> = Arc::clone(&context.progress) as _;
         let unpacked = interrupt::run(&context.progress, |cancel| {
-            interrupt::blocking(move || unpack::unpack(&package, &options, &reporter, &cancel))
+            blocking(move || unpack::unpack(&package, &options, &reporter, &cancel))
         })?;
         context.progress.finish();
         let elapsed = start.elapsed();

@@ -24,6 +24,7 @@ use crate::evidence::{AllowedSigners, MAX_ALLOWED_SIGNERS};
 use crate::files;
 use crate::ops::verify::{self, Kind, PathReport, VerifyOptions};
 use crate::record::SCHEMA_VERSION;
+use crate::task::blocking;
 
 /// The largest file of certificates that is read, in bytes.
 const MAX_CERTIFICATES: u64 = 4 << 20;
@@ -103,7 +104,7 @@ impl VerifyArgs {
         let paths = self.path.clone();
         let reporter: Arc<dyn Reporter> = Arc::clone(&context.progress) as _;
         let (reports, mut errors) = interrupt::run(&context.progress, |cancel| {
-            interrupt::blocking(move || {
+            blocking(move || {
                 let (mut reports, mut errors) = (Vec::new(), Vec::new());
                 for path in &paths {
                     match one(path, &options, &*reporter, &cancel) {

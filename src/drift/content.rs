@@ -66,7 +66,8 @@ impl Contents {
         cancel: &CancellationToken,
     ) -> Result<Self> {
         let mut contents = Self::default();
-        let read = unpack::plan(package, limits).and_then(|plan| {
+        let stop = || cancel.is_cancelled();
+        let read = unpack::plan_or_stop(package, limits, &stop).and_then(|plan| {
             unpack::contents(package, &plan, cancel, &mut |path, node| {
                 contents.push(path, node);
             })

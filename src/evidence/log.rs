@@ -172,6 +172,15 @@ fn ahead(date: Option<&str>) -> Option<i64> {
     Some(Timestamp::now().as_second() - date.timestamp().as_second())
 }
 
+impl State {
+    /// The same, and it is remembered.
+    fn compare_clocks(&mut self, date: Option<&str>) -> Option<i64> {
+        let ahead = ahead(date)?;
+        self.clock.add(ahead);
+        Some(ahead)
+    }
+}
+
 impl Reporter for Log {
     fn report(&self, event: &Event<'_>) {
         match *event {
@@ -184,10 +193,7 @@ impl Reporter for Log {
                 date,
             } => {
                 let mut state = self.lock();
-                let ahead = ahead(date);
-                if let Some(ahead) = ahead {
-                    state.clock.add(ahead);
-                }
+                let ahead = state.compare_clocks(date);
                 state.calls += 1;
                 let fields = json!({"operation": operation, "subject": subject, "region": region, "status": status,
                     "request_id": request_id, "server_date": date, "clock_ahead_s": ahead});
@@ -203,10 +209,7 @@ impl Reporter for Log {
                 date,
             } => {
                 let mut state = self.lock();
-                let ahead = ahead(date);
-                if let Some(ahead) = ahead {
-                    state.clock.add(ahead);
-                }
+                let ahead = state.compare_clocks(date);
                 let text = |value: Option<&str>| value.map(ToOwned::to_owned);
                 let object = Object {
                     location: location.to_owned(),

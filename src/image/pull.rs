@@ -24,7 +24,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, Reporter};
 use crate::files::{self, FilesError, Staging};
 use crate::package::ImageRef;
-use crate::transfer::{self, Context, Stats};
+use crate::task::or_interrupted;
+use crate::transfer::{self, Stats};
 
 pub(crate) use kept::top_is;
 use share::Share;
@@ -211,11 +212,7 @@ impl Work<'_> {
 
     /// Runs `work` until it is done or the caller cancels.
     async fn or_interrupted<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        tokio::select! {
-            biased;
-            () = self.cancel.cancelled() => Err(Error::interrupted()),
-            result = work => result,
-        }
+        or_interrupted(self.cancel, work).await
     }
 
     /// Refuses before anything is fetched what cannot fit.
@@ -294,12 +291,7 @@ impl Work<'_> {
             own: AtomicU64::new(0),
             all: received,
         };
-        let context = Context {
-            http: session.http(),
-            retry: *session.retry(),
-            patience: session.read_timeout(),
-            reporter: &reporter,
-        };
+        let context = session.transfers(&reporter);
         let subject = blob.subject();
         let mut same = Same(blob.clone());
         let (verified, mut stats) =

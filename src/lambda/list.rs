@@ -69,6 +69,7 @@ pub struct Pages {
 enum Of {
     Functions(Scope),
     Versions(String),
+    Aliases(String),
 }
 
 /// A list of more pages than this has no end: a region's, with 50 versions a page, would be half a million.
@@ -132,35 +133,13 @@ impl Lambda {
     /// # Errors
     /// A call failed, after its retries, or an answer is no list.
     pub async fn aliases(&self, function: &str) -> Result<Vec<Alias>> {
-        const OPERATION: &str = "ListAliases";
+        let mut pages = self.pages(Of::Aliases(function.to_owned()));
         let mut aliases = Vec::new();
-        let mut marker: Option<String> = None;
-        for _ in 0..MAX_PAGES {
-            let call = self.about(OPERATION, function);
-            let called = self
-                .call(call, Budget::Shared, |capture| {
-                    self.client
-                        .list_aliases()
-                        .function_name(function)
-                        .set_marker(marker.clone())
-                        .customize()
-                        .interceptor(capture)
-                        .send()
-                })
-                .await?;
-            let Page { items, next } =
-                Page::read(called, "Aliases").map_err(|why| unusable(OPERATION, function, why))?;
+        while let Some(items) = pages.items(|_| true).await? {
             aliases.extend(items.into_iter().filter_map(Alias::read));
-            if next.is_none() {
-                aliases.sort_by(|a, b| a.name.cmp(&b.name));
-                return Ok(aliases);
-            }
-            if next == marker {
-                break;
-            }
-            marker = next;
         }
-        Err(endless(OPERATION, function))
+        aliases.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(aliases)
     }
 
     pub(super) fn about<'a>(&'a self, operation: &'a str, subject: &'a str) -> Call<'a> {
@@ -178,37 +157,45 @@ impl Pages {
     /// # Errors
     /// The call failed, after its retries, or the answer is no page. Asking again asks for the same page.
     pub async fn next(&mut self) -> Result<Option<Vec<Listed>>> {
+        let items = self.items(Listed::is_one).await?;
+        Ok(items.map(|items| items.into_iter().map(|answer| Listed { answer }).collect()))
+    }
+
+    /// The objects of the next page, each of which must be what `sound` says.
+    async fn items(&mut self, sound: fn(&Answer) -> bool) -> Result<Option<Vec<Answer>>> {
         if self.ended {
             return Ok(None);
         }
-        let (operation, field, subject) = match &self.of {
-            Of::Functions(_) => ("ListFunctions", "Functions", self.lambda.region.clone()),
-            Of::Versions(function) => ("ListVersionsByFunction", "Versions", function.clone()),
-        };
+        let (operation, field, subject) = self.names();
         if self.brought == MAX_PAGES {
-            return Err(endless(operation, &subject));
+            return Err(endless(operation, subject));
         }
-        let called = self.ask(operation, &subject).await?;
+        let called = self.ask(operation, subject).await?;
         let Page { items, next } =
-            Page::read(called, field).map_err(|why| unusable(operation, &subject, why))?;
+            Page::read(called, field).map_err(|why| unusable(operation, subject, why))?;
         if next.is_some() && next == self.marker {
-            return Err(endless(operation, &subject));
+            return Err(endless(operation, subject));
+        }
+        if !items.iter().all(sound) {
+            return Err(unusable(
+                operation,
+                subject,
+                "a function in it has no name or ARN",
+            ));
         }
         self.brought += 1;
         self.ended = next.is_none();
         self.marker = next;
-        let listed: Vec<Listed> = items.into_iter().map(|answer| Listed { answer }).collect();
-        if listed
-            .iter()
-            .any(|one| one.arn().is_empty() || one.name().is_empty())
-        {
-            return Err(unusable(
-                operation,
-                &subject,
-                "a function in it has no name or ARN",
-            ));
+        Ok(Some(items))
+    }
+
+    /// The operation, the field that holds the list, and what it is about.
+    fn names(&self) -> (&'static str, &'static str, &str) {
+        match &self.of {
+            Of::Functions(_) => ("ListFunctions", "Functions", &self.lambda.region),
+            Of::Versions(function) => ("ListVersionsByFunction", "Versions", function),
+            Of::Aliases(function) => ("ListAliases", "Aliases", function),
         }
-        Ok(Some(listed))
     }
 
     /// All that are left. For lists that are known to be small: a function's versions, a region of a few pages.
@@ -259,6 +246,20 @@ impl Pages {
                     })
                     .await
             }
+            Of::Aliases(function) => {
+                lambda
+                    .call(call, Budget::Shared, |capture| {
+                        lambda
+                            .client
+                            .list_aliases()
+                            .function_name(function)
+                            .set_marker(marker.clone())
+                            .customize()
+                            .interceptor(capture)
+                            .send()
+                    })
+                    .await
+            }
         }
     }
 }
@@ -287,7 +288,7 @@ impl Page {
     }
 }
 
-fn unusable(operation: &str, subject: &str, why: &str) -> Error {
+pub(super) fn unusable(operation: &str, subject: &str, why: &str) -> Error {
     Error::new(
         ErrorKind::Service,
         format!("{operation} brought no usable answer"),
@@ -297,11 +298,17 @@ fn unusable(operation: &str, subject: &str, why: &str) -> Error {
     .hint("is the endpoint Lambda's?")
 }
 
-fn endless(operation: &str, subject: &str) -> Error {
+pub(super) fn endless(operation: &str, subject: &str) -> Error {
     unusable(operation, subject, "its pages have no end")
 }
 
 impl Listed {
+    /// Whether it says which function it is about.
+    fn is_one(answer: &Answer) -> bool {
+        let has = |pointer| answer.text(pointer).is_some_and(|text| !text.is_empty());
+        has("/FunctionArn") && has("/FunctionName")
+    }
+
     /// The configuration as it came.
     pub fn answer(&self) -> &Answer {
         &self.answer

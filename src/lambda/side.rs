@@ -6,9 +6,9 @@ use serde_json::Value;
 
 use super::call::CallMeta;
 use super::failure::CallFailure;
-use super::list::Page;
+use super::list::{Page, endless, unusable};
 use super::{Answer, Budget, Lambda};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 
 /// A read call about a function, a version or alias of it, or the region.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -163,6 +163,10 @@ impl Lambda {
             None => function.to_owned(),
         };
         let call = self.about(read.operation(), &subject);
+        let told = |failure: CallFailure| match fact(read, &failure) {
+            Some(answer) => Ok((answer, CallMeta::default())),
+            None => Err(failure.into_error(call)),
+        };
         let Some(field) = read.list() else {
             return match self.side_page(read, function, qualifier, None).await {
                 Ok(called) => {
@@ -174,10 +178,7 @@ impl Lambda {
                     };
                     Ok((found, called.meta))
                 }
-                Err(failure) => Ok((
-                    fact(read, &failure).ok_or_else(|| failure.into_error(call))?,
-                    CallMeta::default(),
-                )),
+                Err(failure) => told(failure),
             };
         };
         let mut all: Vec<Value> = Vec::new();
@@ -188,15 +189,11 @@ impl Lambda {
                 .await
             {
                 Ok(called) => called,
-                Err(failure) => {
-                    return match fact(read, &failure) {
-                        Some(answer) => Ok((answer, CallMeta::default())),
-                        None => Err(failure.into_error(call)),
-                    };
-                }
+                Err(failure) => return told(failure),
             };
             let meta = called.meta.clone();
-            let page = Page::read(called, field).map_err(|why| no_list(read, &subject, why))?;
+            let page = Page::read(called, field)
+                .map_err(|why| unusable(read.operation(), &subject, why))?;
             all.extend(page.items.into_iter().map(Answer::into_value));
             match page.next {
                 None if all.is_empty() => return Ok((SideAnswer::NotSet, meta)),
@@ -207,16 +204,8 @@ impl Lambda {
                 next => marker = next,
             }
         }
-        Err(no_list(read, &subject, "its pages have no end"))
+        Err(endless(read.operation(), &subject))
     }
-}
-
-fn no_list(read: SideRead, subject: &str, why: &str) -> Error {
-    let message = format!("{} brought no usable answer", read.operation());
-    Error::new(ErrorKind::Service, message)
-        .about(subject)
-        .because(why.to_owned())
-        .hint("is the endpoint Lambda's?")
 }
 
 /// What a failure says about the function; None where it says nothing about it.

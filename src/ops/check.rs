@@ -35,6 +35,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, Reporter};
 use crate::function::FunctionRef;
 use crate::lambda::Scope;
+use crate::task::or_interrupted;
 use crate::unpack::Limits;
 
 use super::deployed::{ONE_BY_ONE, Place};
@@ -115,12 +116,8 @@ pub async fn check(
     reporter: Arc<dyn Reporter>,
     cancel: CancellationToken,
 ) -> Result<Report> {
-    let work = run(common, stated, options, reporter, cancel.clone());
-    tokio::select! {
-        biased;
-        () = cancel.cancelled() => Err(Error::interrupted()),
-        report = work => report,
-    }
+    let work = Box::pin(run(common, stated, options, reporter, cancel.clone()));
+    or_interrupted(&cancel, work).await
 }
 
 /// One check under way.

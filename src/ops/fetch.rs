@@ -31,10 +31,9 @@ use crate::record::{
     FUNCTION_JSON, ImageRecord, LayerRecord, PackageRecord, RECORD, Record, SCHEMA_VERSION, Status,
     Tool, TransferRecord, UnpackedRecord,
 };
+use crate::task::{blocking, or_interrupted};
 use crate::transfer::Stats;
 use crate::unpack::Limits;
-
-use super::blocking;
 
 use layers::Layers;
 use prior::Prior;
@@ -307,18 +306,6 @@ impl Update<'_> {
         // All that is new is when it was looked at; whatever else lies there stays.
         blocking(move || Ok(files::write_file_atomic(&path, &bytes, 0o644)?)).await?;
         Ok(Some(record))
-    }
-}
-
-/// Runs `work` until it is done or the user interrupts.
-async fn or_interrupted<T>(
-    cancel: &CancellationToken,
-    work: impl Future<Output = Result<T>>,
-) -> Result<T> {
-    tokio::select! {
-        biased;
-        () = cancel.cancelled() => Err(Error::interrupted()),
-        result = work => result,
     }
 }
 

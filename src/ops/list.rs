@@ -10,6 +10,7 @@ use crate::aws::{Session, SessionOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::Reporter;
 use crate::lambda::{Lambda, Listed, Scope};
+use crate::task::or_interrupted;
 
 /// Which versions of a function are meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,11 +107,7 @@ pub async fn list(
     cancel: &CancellationToken,
     mut each: impl FnMut(Vec<Listed>) -> Result<()>,
 ) -> Result<Listing> {
-    let sessions = tokio::select! {
-        biased;
-        () = cancel.cancelled() => return Err(Error::interrupted()),
-        sessions = sessions(common, &options.regions) => sessions?,
-    };
+    let sessions = or_interrupted(cancel, Box::pin(sessions(common, &options.regions))).await?;
     let mut listing = Listing {
         regions: sessions.len(),
         ..Listing::default()

@@ -10,8 +10,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::deployed::{ONE_BY_ONE, Place};
+use super::obtain;
 use super::select::Selection;
-use super::{blocking, obtain};
 use crate::aws::{Session, SessionOptions};
 use crate::digest::Sha256Digest;
 use crate::drift::lock::{
@@ -22,6 +22,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, Reporter};
 use crate::function::FunctionRef;
 use crate::lambda::{Listed, Scope};
+use crate::task::{blocking, or_interrupted};
 use crate::unpack::{Duplicates, Limits};
 
 /// What is locked, and how.
@@ -85,12 +86,8 @@ pub async fn lock(
     reporter: Arc<dyn Reporter>,
     cancel: CancellationToken,
 ) -> Result<LockOutcome> {
-    let work = run(common, prior, options, reporter, cancel.clone());
-    tokio::select! {
-        biased;
-        () = cancel.cancelled() => Err(Error::interrupted()),
-        outcome = work => outcome,
-    }
+    let work = Box::pin(run(common, prior, options, reporter, cancel.clone()));
+    or_interrupted(&cancel, work).await
 }
 
 struct Locker {

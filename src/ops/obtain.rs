@@ -8,9 +8,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::events::Reporter;
 use crate::files;
 use crate::function::FunctionRef;
-use crate::lambda::{DescribedLayer, Lambda};
-use crate::package::{Claim, CodeLocation, Verified};
-use crate::transfer::{self, Context, Renew, Signer, Target};
+use crate::lambda::Lambda;
+use crate::package::Verified;
+use crate::transfer::{self, Renew, Target};
+
+use super::target;
 
 /// Downloads the package of a function version whose `CodeSha256` is `code`, and verifies it.
 ///
@@ -59,12 +61,7 @@ async fn package(
 ) -> Result<Verified> {
     let target = ask.renew().await?;
     let spool = files::scratch_file()?;
-    let context = Context {
-        http: session.http(),
-        retry: *session.retry(),
-        patience: session.read_timeout(),
-        reporter,
-    };
+    let context = session.transfers(reporter);
     let (verified, _) = transfer::download(context, subject, target, ask, spool).await?;
     Ok(verified)
 }
@@ -79,8 +76,7 @@ struct OfFunction<'a> {
 impl Renew for OfFunction<'_> {
     async fn renew(&mut self) -> Result<Target> {
         let described = self.lambda.describe(self.function).await?;
-        let stated = described.code_sha256()?;
-        if stated != self.code {
+        if described.code_sha256()? != self.code {
             return Err(Error::new(
                 ErrorKind::Unsettled,
                 "the code was changed while it was being looked at",
@@ -88,11 +84,7 @@ impl Renew for OfFunction<'_> {
             .about(self.function.to_string())
             .hint("run again"));
         }
-        let size = described.code_size().ok_or_else(|| {
-            Error::new(ErrorKind::Mismatch, "Lambda states no CodeSize")
-                .about(self.function.to_string())
-        })?;
-        target(self.session, described.code()?, Claim::lambda(stated, size)).await
+        target(self.session, described.code()?, described.claim()?).await
     }
 }
 
@@ -105,36 +97,6 @@ struct OfLayer<'a> {
 impl Renew for OfLayer<'_> {
     async fn renew(&mut self) -> Result<Target> {
         let described = self.lambda.describe_layer(self.arn).await?;
-        let claim = claim_of_layer(&described)?;
-        target(self.session, described.code()?, claim).await
-    }
-}
-
-fn claim_of_layer(described: &DescribedLayer) -> Result<Claim> {
-    let size = described
-        .code_size()
-        .ok_or_else(|| Error::new(ErrorKind::Mismatch, "Lambda states no CodeSize"))?;
-    Ok(Claim::lambda(described.code_sha256()?, size))
-}
-
-async fn target(session: &Session, code: &CodeLocation, claim: Claim) -> Result<Target> {
-    match code {
-        CodeLocation::Zip(location) => {
-            let (url, signer) = match session.presign_unsigned(location).await? {
-                Some(url) => (url, Signer::Caller),
-                None => (location.clone(), Signer::Lambda),
-            };
-            Ok(Target { url, claim, signer })
-        }
-        CodeLocation::Object(object) => Ok(Target {
-            url: session.presign(object).await?,
-            claim,
-            signer: Signer::Caller,
-        }),
-        CodeLocation::Image(_) => Err(Error::new(
-            ErrorKind::Unsettled,
-            "the function became an image while it was being looked at",
-        )
-        .hint("run again")),
+        target(self.session, described.code()?, described.claim()?).await
     }
 }

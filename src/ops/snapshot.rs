@@ -32,7 +32,6 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::blocking;
 use super::list::Versions;
 use super::select::Selection;
 use crate::aws::{Caller, Session, SessionOptions};
@@ -49,6 +48,7 @@ use crate::http::HttpClient;
 use crate::lambda::Lambda;
 use crate::package::Received;
 use crate::record::{Status, Tool};
+use crate::task::blocking;
 
 use outcome::Trouble;
 pub use outcome::{FunctionOutcome, LayerOutcome, VersionOutcome};

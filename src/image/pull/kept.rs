@@ -7,10 +7,11 @@ use tokio_util::sync::CancellationToken;
 use super::super::layout::{INDEX_JSON, OCI_LAYOUT, OCI_LAYOUT_JSON, blob_path, index_json};
 use super::super::manifest::{Descriptor, MAX_MANIFEST};
 use super::{Destination, PulledManifest, Work, place_of, scratch_name};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::events::Event;
 use crate::files;
 use crate::package::{Claim, Received};
+use crate::task::blocking;
 
 impl Work<'_> {
     /// Which blobs must be fetched: those of an earlier pull that verify are put in place.
@@ -37,12 +38,9 @@ impl Work<'_> {
                     }
                 }
             }
-            Ok::<_, Error>((missing, changed))
+            Ok((missing, changed))
         };
-        let (missing, changed) = match tokio::task::spawn_blocking(work).await {
-            Ok(result) => result?,
-            Err(e) => return Err(Error::new(ErrorKind::Bug, "a blocking task failed").because(e)),
-        };
+        let (missing, changed) = blocking(work).await?;
         for (digest, why) in changed {
             self.reporter.report(&Event::Warning {
                 subject: &format!("sha256:{digest}"),

@@ -14,8 +14,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::function::FunctionRef;
 use crate::lambda::Listed;
 use crate::ops::deployed::Place;
-use crate::ops::{blocking, obtain};
+use crate::ops::obtain;
 use crate::package::Verified;
+use crate::task::blocking;
 use crate::unpack;
 
 /// How many files of a result are shown with a diff.

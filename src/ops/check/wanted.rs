@@ -11,9 +11,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::files;
 use crate::function::FunctionRef;
 use crate::lambda::Lambda;
-use crate::ops::{blocking, obtain};
+use crate::ops::obtain;
 use crate::package::{Claim, Received, Verified};
 use crate::record::{PACKAGE_ZIP, RECORD, Record};
+use crate::task::blocking;
 
 /// The largest record that is read, in bytes.
 const MAX_RECORD: u64 = 16 << 20;

@@ -56,7 +56,7 @@ impl Job<'_> {
         let before = || {
             let recorded = self.prior?.record().image.as_ref()?;
             let digest = image.digest()?.ok()?;
-            if recorded.digest.as_deref() != Some(&format!("sha256:{}", digest.hex())) {
+            if recorded.digest != Some(format!("sha256:{}", digest.hex())) {
                 return None;
             }
             let mut platforms = recorded
@@ -110,21 +110,7 @@ impl Job<'_> {
     fn image_record(&self, described: &Described, image: &ImageRef) -> Result<ImageRecord> {
         let stated = described.code_sha256_text().map(ToOwned::to_owned);
         let digest = image.digest();
-        let record = ImageRecord {
-            image_uri: image.image_uri.clone(),
-            resolved_image_uri: image.resolved_image_uri.clone(),
-            digest: match &digest {
-                Some(Ok(sha256)) => Some(format!("sha256:{}", sha256.hex())),
-                Some(Err(other)) => Some(other.clone()),
-                None => None,
-            },
-            code_sha256: stated.clone(),
-            path: None,
-            manifests: Vec::new(),
-            blobs: None,
-            bytes: None,
-            foreign_layers: Vec::new(),
-        };
+        let record = ImageRecord::stated(image, stated.as_deref());
         let refuse = |message: String| {
             Error::new(ErrorKind::Mismatch, message)
                 .about(self.subject)

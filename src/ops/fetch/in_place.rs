@@ -10,12 +10,13 @@ use crate::files;
 use crate::lambda::{Answer, Described};
 use crate::package::{Claim, Received};
 use crate::record::{CODE, LayerRecord, PACKAGE_ZIP, Record, Status, UnpackedRecord};
+use crate::task::blocking;
 use crate::unpack::{self, Limits};
 
+use super::FetchOptions;
 use super::layers::{self, LAYER_JSON, MAX_LAYER_JSON};
 use super::package::duplicates_text;
 use super::prior::Prior;
-use super::{FetchOptions, blocking};
 
 /// A zip that was kept, and what its record says of it.
 struct Kept {

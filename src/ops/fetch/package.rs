@@ -10,11 +10,11 @@ use crate::events::Event;
 use crate::files::{self, FilesError};
 use crate::package::{Claim, CodeLocation, Received, Verified};
 use crate::record::{CODE, PACKAGE_ZIP, UnpackedRecord};
-use crate::transfer::{self, Context, Renew, Stats, Target};
+use crate::task::blocking;
+use crate::transfer::{self, Renew, Stats, Target};
 use crate::unpack::{self, Duplicates, UnpackError};
 
 use super::Job;
-use crate::ops::blocking;
 
 /// Which zip it is.
 #[derive(Debug, Clone)]
@@ -46,13 +46,7 @@ impl Job<'_> {
     ) -> Result<(Verified, Stats)> {
         let name = item.scratch("spool");
         let spool = self.staging.create_scratch_file(&name, 0o644)?;
-        let session = self.session;
-        let context = Context {
-            http: session.http(),
-            retry: *session.retry(),
-            patience: session.read_timeout(),
-            reporter: &*self.reporter,
-        };
+        let context = self.session.transfers(&*self.reporter);
         let download = transfer::download(context, &item.subject, target, renew, spool);
         let obtained = self.or_interrupted(download).await?;
         self.keep(item, &name)?;

@@ -6,8 +6,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::outcome::status_name;
-use super::{Snapshot, SnapshotOptions, Taken, blocking};
+use super::{Snapshot, SnapshotOptions, Taken};
 use crate::digest::Sha256Digest;
 use crate::error::Result;
 use crate::evidence::bag::{BAG_INFO, Bag, MANIFEST, Oxum, SIGNATURE, TIMESTAMP, bag_info};
@@ -19,6 +18,7 @@ use crate::evidence::statement::{Circumstances, ENVELOPE, STATEMENT, statement};
 use crate::evidence::timestamp::Request;
 use crate::evidence::{INSTRUCTIONS, Signer, instructions};
 use crate::record::Tool;
+use crate::task::blocking;
 
 /// Seals the bag. A signature or time stamp that cannot be had leaves a bag without, and the reason in the result:
 /// what was taken may not be there to be taken again.
@@ -120,11 +120,11 @@ async fn envelope(key: &Arc<SigningKey>, payload: Vec<u8>) -> Result<Vec<u8>> {
 fn summary(taken: &Taken, log: &Log, begun: Instant) -> Value {
     let mut functions: BTreeMap<&str, u64> = BTreeMap::new();
     for function in &taken.functions {
-        *functions.entry(status_name(function.status)).or_default() += 1;
+        *functions.entry(function.status.name()).or_default() += 1;
     }
     let mut layers: BTreeMap<&str, u64> = BTreeMap::new();
     for layer in &taken.layers {
-        *layers.entry(status_name(layer.status)).or_default() += 1;
+        *layers.entry(layer.status.name()).or_default() += 1;
     }
     let versions: usize = taken.functions.iter().map(|f| f.versions.len()).sum();
     let mismatches = taken.functions.iter().filter(|f| f.mismatch).count()

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::outcome::{Trouble, VersionOutcome};
 use super::version::version_arn;
-use super::{Place, Run, blocking, is_fatal};
+use super::{Place, Run, is_fatal};
 use crate::digest::Sha256Digest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::Reporter;
@@ -16,6 +16,7 @@ use crate::image::{self, Destination, Platform, PullOptions, Pulled, Registries}
 use crate::lambda::Described;
 use crate::package::ImageRef;
 use crate::record::{IMAGE, ImageRecord, Status};
+use crate::task::blocking;
 
 /// The largest of the layout's own files, in bytes.
 const MAX_LAYOUT_FILE: u64 = 1 << 20;
@@ -35,21 +36,7 @@ impl Run<'_> {
     ) -> Result<()> {
         let stated = described.code_sha256_text().map(ToOwned::to_owned);
         let digest = image.digest();
-        let mut record = ImageRecord {
-            image_uri: image.image_uri.clone(),
-            resolved_image_uri: image.resolved_image_uri.clone(),
-            digest: match &digest {
-                Some(Ok(sha256)) => Some(format!("sha256:{}", sha256.hex())),
-                Some(Err(other)) => Some(other.clone()),
-                None => None,
-            },
-            code_sha256: stated.clone(),
-            path: None,
-            manifests: Vec::new(),
-            blobs: None,
-            bytes: None,
-            foreign_layers: Vec::new(),
-        };
+        let mut record = ImageRecord::stated(image, stated.as_deref());
         out.status = Status::Image;
         let agree = match (&digest, &stated) {
             (Some(Ok(digest)), Some(stated)) => {

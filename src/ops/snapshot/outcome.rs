@@ -223,7 +223,7 @@ impl FunctionOutcome {
     }
 
     pub(super) fn status_name(&self) -> &'static str {
-        status_name(self.status)
+        self.status.name()
     }
 
     pub(super) fn to_log(&self) -> Value {
@@ -234,20 +234,6 @@ impl FunctionOutcome {
             .collect();
         json!({"function": self.function, "region": self.region, "status": self.status, "reason": self.reason,
             "versions": versions, "incomplete": self.incomplete})
-    }
-}
-
-/// The word that JSON has for a status.
-pub(super) fn status_name(status: Status) -> &'static str {
-    match status {
-        Status::Saved => "saved",
-        Status::Image => "image",
-        Status::Unchanged => "unchanged",
-        Status::Partial => "partial",
-        Status::Gone => "gone",
-        Status::Unavailable => "unavailable",
-        Status::Denied => "denied",
-        Status::Failed => "failed",
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use serde_json::json;
 
 use super::outcome::PackageOutcome;
-use super::{Run, blocking, is_fatal, lock};
+use super::{Run, is_fatal, lock};
 use crate::aws::Session;
 use crate::digest::Sha256Digest;
 use crate::error::{Error, ErrorKind, Result};
@@ -13,6 +13,7 @@ use crate::evidence::bag::Entry;
 use crate::evidence::statement::Acquired;
 use crate::files;
 use crate::package::{Claim, CodeLocation, Received};
+use crate::task::blocking;
 use crate::transfer::{self, Context, Renew, Stats, Target};
 
 /// The most that is kept of an answer that is not the package, in bytes: more than Lambda takes.
@@ -287,12 +288,7 @@ impl Run<'_> {
     }
 
     fn context<'c>(&'c self, session: &'c Session) -> Context<'c> {
-        Context {
-            http: session.http(),
-            retry: *session.retry(),
-            patience: session.read_timeout(),
-            reporter: &*self.log,
-        }
+        session.transfers(&*self.log)
     }
 
     fn spool_name(&self) -> String {

@@ -126,7 +126,7 @@ fn contents(
             _ => Duplicates::Refuse,
         },
     };
-    let plan = unpack::plan(package, &limits)?;
+    let plan = unpack::plan_or_stop(package, &limits, &|| job.cancel.is_cancelled())?;
     let mut nodes = Vec::new();
     unpack::contents(package, &plan, job.cancel, &mut |path, node| {
         nodes.push((path.to_vec(), node.clone()));
