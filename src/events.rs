@@ -16,6 +16,38 @@ pub enum Event<'a> {
         /// What is asked about, as the user named it or as an ARN.
         subject: &'a str,
     },
+    /// A call to AWS's control plane was answered, be it with an error.
+    Answered {
+        /// `GetFunction`, `ListAliases` and so on.
+        operation: &'a str,
+        /// What was asked about.
+        subject: &'a str,
+        /// The region that was asked.
+        region: &'a str,
+        /// The HTTP status.
+        status: u16,
+        /// AWS's id of the request.
+        request_id: Option<&'a str>,
+        /// The server's `Date`, as it was written.
+        date: Option<&'a str>,
+    },
+    /// The server of a package answered a GET, be it with an error.
+    ObjectAnswered {
+        /// The function or layer version.
+        subject: &'a str,
+        /// What was asked for, with only `versionId` left of the query.
+        location: &'a str,
+        /// The HTTP status.
+        status: u16,
+        /// The object's `ETag`, with its quotes.
+        etag: Option<&'a str>,
+        /// `x-amz-version-id`.
+        version_id: Option<&'a str>,
+        /// `x-amz-request-id`.
+        request_id: Option<&'a str>,
+        /// The server's `Date`, as it was written.
+        date: Option<&'a str>,
+    },
     /// A package's transfer begins.
     DownloadStarted {
         /// The function or layer version.
@@ -62,6 +94,15 @@ pub enum Event<'a> {
     Unpacked {
         /// Bytes written since the last such event.
         bytes: u64,
+    },
+    /// Of several functions, so many are done.
+    Taken {
+        /// How many.
+        done: u64,
+        /// Of how many.
+        total: u64,
+        /// Which one is begun or done.
+        subject: &'a str,
     },
     /// The tree is being synced and moved to its place.
     Publishing,

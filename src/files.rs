@@ -13,6 +13,7 @@ mod mark;
 mod remove;
 mod rename;
 mod rig;
+mod spool;
 mod staging;
 mod sync;
 #[cfg(test)]
@@ -30,6 +31,7 @@ pub use file::{exists, names, open_read, read_small, write_file_atomic};
 pub use remove::remove_tree;
 #[doc(hidden)]
 pub use rig::{Checkpoint, Rig};
+pub use spool::{create_private_dir, sync_directory_tree, unnamed};
 pub use staging::{PublishOptions, Published, Staging, repair};
 pub use tree::read_tree;
 

@@ -61,6 +61,7 @@
 //! | which archives are refused, and how files are written | [`unpack`] |
 //! | how a destination is made, replaced, repaired | [`files`] |
 //! | `larder.json` | [`record`] |
+//! | the format of a store, and what is put there | [`store`] |
 //! | the order of it all | [`ops`] |
 //! | options, output, exit codes | `cli` |
 //!
@@ -81,5 +82,6 @@ pub mod ops;
 pub mod package;
 pub mod presigned;
 pub mod record;
+pub mod store;
 pub mod transfer;
 pub mod unpack;

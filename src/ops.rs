@@ -5,8 +5,45 @@ pub mod list;
 pub mod select;
 pub mod unpack;
 
+use crate::aws::Session;
+use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, Reporter};
 use crate::files::Published;
+use crate::package::{Claim, CodeLocation};
+use crate::transfer::{Signer, Target};
+
+/// What to fetch for a location that Lambda named. `claim` is what it stated about the bytes.
+async fn target(session: &Session, code: &CodeLocation, claim: Claim) -> Result<Target> {
+    match code {
+        CodeLocation::Zip(location) => {
+            let (url, signer) = match session.presign_unsigned(location).await? {
+                Some(url) => (url, Signer::Caller),
+                None => (location.clone(), Signer::Lambda),
+            };
+            Ok(Target { url, claim, signer })
+        }
+        CodeLocation::Object(object) => Ok(Target {
+            url: session.presign(object).await?,
+            claim,
+            signer: Signer::Caller,
+        }),
+        CodeLocation::Image(_) => Err(Error::new(
+            ErrorKind::Unsettled,
+            "the function became an image while it was fetched",
+        )
+        .hint("run again")),
+    }
+}
+
+/// Runs blocking work on a thread for such.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(e) => Err(Error::new(ErrorKind::Bug, "a blocking task failed").because(e)),
+    }
+}
 
 /// Says when what was replaced still lies there.
 fn warn_of_leftover(published: &Published, reporter: &dyn Reporter) {

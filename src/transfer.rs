@@ -256,6 +256,7 @@ impl Transfer<'_> {
     fn pull<'b>(&'b self, spool: &'b Spool) -> Pull<'b> {
         Pull {
             context: self.context,
+            subject: self.subject,
             target: &self.target,
             progress: &self.progress,
             spool,

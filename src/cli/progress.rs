@@ -57,6 +57,7 @@ enum Kind {
     Downloading,
     Verifying,
     Unpacking,
+    Taking,
     Publishing,
 }
 
@@ -67,6 +68,7 @@ impl Kind {
             Self::Downloading => "downloading",
             Self::Verifying => "verifying",
             Self::Unpacking => "unpacking",
+            Self::Taking => "taking",
             Self::Publishing => "publishing",
         }
     }
@@ -115,6 +117,9 @@ impl Phase {
 
     /// How far it is: `3.2 MiB of 5.5 MiB, 4.1 MiB/s, 2 s left`.
     fn state(&mut self, done: u64, now: Instant) -> String {
+        if self.kind == Kind::Taking {
+            return format!("{done} of {} done", quantity::count(self.total, "function", "functions"));
+        }
         if !self.kind.counts() {
             return match self.total {
                 0 => String::new(),
@@ -293,6 +298,7 @@ impl Reporter for Progress {
                     )
                 });
             }
+            Event::Answered { .. } | Event::ObjectAnswered { .. } => {}
             Event::Downloaded { bytes } => self.shared.done.store(bytes, Ordering::Relaxed),
             Event::Retrying {
                 what,
@@ -326,6 +332,14 @@ impl Reporter for Progress {
             }
             Event::Unpacked { bytes } => {
                 self.shared.done.fetch_add(bytes, Ordering::Relaxed);
+            }
+            Event::Taken {
+                done,
+                total,
+                subject,
+            } => {
+                self.enter(Kind::Taking, subject, total);
+                self.shared.done.store(done, Ordering::Relaxed);
             }
             Event::Publishing => {
                 if self.kind() == Kind::Unpacking {

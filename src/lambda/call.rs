@@ -155,6 +155,16 @@ impl Lambda {
             let capture = Capture::default();
             let outcome = send(capture.clone()).await;
             let Seen { host, answer } = std::mem::take(&mut *capture.seen());
+            if let Some(answer) = &answer {
+                self.reporter.report(&Event::Answered {
+                    operation: call.operation,
+                    subject: call.subject,
+                    region: call.region,
+                    status: answer.status,
+                    request_id: answer.meta.request_id.as_deref(),
+                    date: answer.meta.server_date.as_deref(),
+                });
+            }
             let mut failure = match (outcome, answer) {
                 // The JSON is what counts: a field that changed its type may break the SDK's reading, not ours.
                 (_, Some(captured)) if captured.status == 200 => {

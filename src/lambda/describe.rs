@@ -4,7 +4,7 @@ use crate::digest::Sha256Digest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::Event;
 use crate::function::FunctionRef;
-use crate::package::{CodeLocation, ImageRef, S3ObjectRef};
+use crate::package::{Claim, CodeLocation, ImageRef, S3ObjectRef};
 use crate::presigned::{LocationError, PresignedUrl};
 use crate::record::{FunctionRecord, Incomplete};
 
@@ -191,6 +191,25 @@ impl Described {
     pub fn code_sha256(&self) -> Result<Sha256Digest> {
         code_sha256(self.code_sha256_text(), &self.function.name)
     }
+
+    /// What Lambda states about the zip.
+    ///
+    /// # Errors
+    /// Digest or size are missing or malformed.
+    pub fn claim(&self) -> Result<Claim> {
+        claim(self.code_sha256(), self.code_size(), &self.function.name)
+    }
+}
+
+/// What Lambda states about a zip: without both, nothing that is received can be verified.
+pub(super) fn claim(sha256: Result<Sha256Digest>, size: Option<u64>, subject: &str) -> Result<Claim> {
+    let sha256 = sha256?;
+    let size = size.ok_or_else(|| {
+        Error::new(ErrorKind::Mismatch, "Lambda states no CodeSize")
+            .about(subject)
+            .hint("without it no package can be verified, so none is fetched")
+    })?;
+    Ok(Claim::lambda(sha256, size))
 }
 
 /// Reads a zip's `CodeSha256`: without it, nothing that is received can be verified.

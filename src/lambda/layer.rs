@@ -3,10 +3,10 @@
 use crate::digest::Sha256Digest;
 use crate::error::{Error, Result};
 use crate::events::Event;
-use crate::package::CodeLocation;
+use crate::package::{Claim, CodeLocation};
 
 use super::call::CallMeta;
-use super::describe::{NoCode, code_sha256, zip_location};
+use super::describe::{NoCode, claim, code_sha256, zip_location};
 use super::failure::Call;
 use super::{Answer, Budget, Lambda};
 
@@ -88,5 +88,13 @@ impl DescribedLayer {
     /// It is missing or no digest.
     pub fn code_sha256(&self) -> Result<Sha256Digest> {
         code_sha256(self.code_sha256_text(), &self.arn)
+    }
+
+    /// What Lambda states about the zip.
+    ///
+    /// # Errors
+    /// Digest or size are missing or malformed.
+    pub fn claim(&self) -> Result<Claim> {
+        claim(self.code_sha256(), self.code_size(), &self.arn)
     }
 }

@@ -31,6 +31,7 @@ use crate::record::{
 use crate::transfer::Stats;
 use crate::unpack::Limits;
 
+use super::blocking;
 use layers::Layers;
 use prior::Prior;
 
@@ -437,14 +438,4 @@ fn warn_of_region(session: &Session, subject: &str, reporter: &dyn Reporter) {
 async fn discard(staging: Arc<Staging>) {
     // A failure to remove is the next run's to put right.
     let _ = tokio::task::spawn_blocking(move || drop(staging)).await;
-}
-
-/// Runs blocking work on a thread for such.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(e) => Err(Error::new(ErrorKind::Bug, "a blocking task failed").because(e)),
-    }
 }

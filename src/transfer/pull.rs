@@ -71,6 +71,7 @@ impl Progress {
 /// Pulls parts of one target into one spool.
 pub(super) struct Pull<'a> {
     pub(super) context: Context<'a>,
+    pub(super) subject: &'a str,
     pub(super) target: &'a Target,
     pub(super) progress: &'a Progress,
     pub(super) spool: &'a Spool,
@@ -132,6 +133,15 @@ impl Pull<'_> {
             response.status(),
             response.content_length()
         );
+        self.context.reporter.report(&Event::ObjectAnswered {
+            subject: self.subject,
+            location: &self.target.url.redacted(),
+            status: response.status(),
+            etag: response.header("etag"),
+            version_id: response.header("x-amz-version-id"),
+            request_id: response.header("x-amz-request-id"),
+            date: response.header("date"),
+        });
         let judged = judge(&mut response, asked, size, self.target.signer).await;
         let range = match judged {
             Judged::Part => range,

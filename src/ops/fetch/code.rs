@@ -68,10 +68,7 @@ impl Job<'_> {
             .about(self.subject)
             .hint("nothing was downloaded: Lambda states another CodeSha256"));
         }
-        let size = described
-            .code_size()
-            .ok_or_else(|| no_size().about(self.subject))?;
-        Ok(Claim::lambda(stated, size))
+        described.claim()
     }
 
     /// With `--update`: the package of the earlier fetch, when Lambda still states the same and it still verifies.
@@ -100,11 +97,6 @@ impl Job<'_> {
         }
         Ok((kept, intact))
     }
-}
-
-pub(super) fn no_size() -> Error {
-    Error::new(ErrorKind::Mismatch, "Lambda states no CodeSize")
-        .hint("without it no package can be verified, so none is fetched")
 }
 
 /// Asks GetFunction again when a URL has ended or bytes do not match.

@@ -12,7 +12,6 @@ use crate::record::{LayerRecord, PACKAGE_ZIP, Status};
 use crate::transfer::{Renew, Stats, Target};
 
 use super::Job;
-use super::code::no_size;
 use super::package::Item;
 
 /// GetLayerVersionByArn's JSON.
@@ -179,7 +178,7 @@ impl Job<'_> {
         described: DescribedLayer,
         code: &CodeLocation,
     ) -> Result<FetchedLayer> {
-        let claim = claim(&described, arn)?;
+        let claim = described.claim()?;
         let target = self.or_interrupted(self.target(code, claim)).await?;
         let mut again = Again {
             job: self,
@@ -245,11 +244,6 @@ fn agreed(
     agree.then(|| (Claim::lambda(sha256, size), code_sha256.to_owned()))
 }
 
-fn claim(described: &DescribedLayer, arn: &str) -> Result<Claim> {
-    let size = described.code_size().ok_or_else(|| no_size().about(arn))?;
-    Ok(Claim::lambda(described.code_sha256()?, size))
-}
-
 /// `NAME-VERSION` of `arn:PARTITION:lambda:REGION:ACCOUNT:layer:NAME:VERSION`: always one plain path component.
 fn directory_name(arn: &str) -> Result<String> {
     let parts: Vec<&str> = arn.split(':').collect();
@@ -283,7 +277,7 @@ struct Again<'a, 'b> {
 impl Renew for Again<'_, '_> {
     async fn renew(&mut self) -> Result<Target> {
         let described = self.job.lambda.describe_layer(self.arn).await?;
-        let claim = claim(&described, self.arn)?;
+        let claim = described.claim()?;
         let target = self.job.target(described.code()?, claim).await?;
         self.latest = described;
         Ok(target)

@@ -10,10 +10,11 @@ use crate::events::Event;
 use crate::files::{self, FilesError};
 use crate::package::{Claim, CodeLocation, Received, Verified};
 use crate::record::{CODE, PACKAGE_ZIP, UnpackedRecord};
-use crate::transfer::{self, Context, Renew, Signer, Stats, Target};
+use crate::transfer::{self, Context, Renew, Stats, Target};
 use crate::unpack::{self, Duplicates, UnpackError};
 
-use super::{Job, blocking};
+use super::Job;
+use crate::ops::blocking;
 
 /// Which zip it is.
 #[derive(Debug, Clone)]
@@ -68,25 +69,7 @@ impl Job<'_> {
 
     /// What to fetch for a location that Lambda named. `claim` is what it stated about the bytes.
     pub(super) async fn target(&self, code: &CodeLocation, claim: Claim) -> Result<Target> {
-        match code {
-            CodeLocation::Zip(location) => {
-                let (url, signer) = match self.session.presign_unsigned(location).await? {
-                    Some(url) => (url, Signer::Caller),
-                    None => (location.clone(), Signer::Lambda),
-                };
-                Ok(Target { url, claim, signer })
-            }
-            CodeLocation::Object(object) => Ok(Target {
-                url: self.session.presign(object).await?,
-                claim,
-                signer: Signer::Caller,
-            }),
-            CodeLocation::Image(_) => Err(Error::new(
-                ErrorKind::Unsettled,
-                "the function became an image while it was fetched",
-            )
-            .hint("run again")),
-        }
+        crate::ops::target(self.session, code, claim).await
     }
 
     /// With `--update`: the package that an earlier fetch left at `path`, if it still is what `claim` says. It is
