@@ -1,5 +1,6 @@
 //! The work of each command, as functions that return values and report events.
 
+pub mod backup;
 pub mod fetch;
 pub mod list;
 pub mod select;

@@ -4,8 +4,8 @@
 //! removed on every other way out.
 
 mod code;
-mod layers;
-mod package;
+pub(super) mod layers;
+pub(super) mod package;
 mod prior;
 
 use std::io::Write as _;
@@ -410,7 +410,7 @@ fn warn_of_gaps(described: &Described, subject: &str, reporter: &dyn Reporter) {
 }
 
 /// `2026-01-01T00:00:00.000Z`
-fn to_milliseconds(time: Timestamp) -> String {
+pub(super) fn to_milliseconds(time: Timestamp) -> String {
     format!("{time:.3}")
 }
 
