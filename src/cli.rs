@@ -16,6 +16,7 @@ pub mod output;
 pub mod progress;
 pub mod settings;
 
+mod backup;
 mod completions;
 mod escape;
 mod failure;
@@ -27,6 +28,9 @@ mod logs;
 mod man;
 mod panics;
 mod quantity;
+mod restore;
+mod store;
+mod store_args;
 mod unpack;
 
 #[cfg(test)]
@@ -87,6 +91,9 @@ fn dispatch(command: &Command, settings: Settings) -> Result<Exit> {
         Command::Fetch(args) => args.run(&context),
         Command::Unpack(args) => args.run(&context),
         Command::List(args) => args.run(&context),
+        Command::Backup(args) => args.run(&context),
+        Command::Restore(args) => args.run(&context),
+        Command::Store(args) => args.run(&context),
         Command::Completions(args) => args.run(),
         Command::Man(args) => args.run(&context),
     };

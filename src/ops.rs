@@ -3,6 +3,7 @@
 pub mod backup;
 pub mod fetch;
 pub mod list;
+pub mod restore;
 pub mod select;
 pub mod unpack;
 

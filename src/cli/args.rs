@@ -12,7 +12,7 @@ use std::time::Duration;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
-use super::{completions, fetch, help, list, man, quantity, unpack};
+use super::{backup, completions, fetch, help, list, man, quantity, restore, store, unpack};
 use crate::ops::select::Selection;
 use crate::unpack::{Duplicates, Limits};
 
@@ -49,6 +49,15 @@ pub enum Command {
     /// List what is deployed: functions and their versions.
     #[command(long_about = list::ABOUT, after_long_help = help::sections(list::EXAMPLES, false))]
     List(list::ListArgs),
+    /// Back up functions to a store: all versions, incremental and deduplicated.
+    #[command(long_about = backup::ABOUT, after_long_help = help::sections(backup::EXAMPLES, false))]
+    Backup(Box<backup::BackupArgs>),
+    /// Restore a function version from a store to a directory.
+    #[command(long_about = restore::ABOUT, after_long_help = help::sections(restore::EXAMPLES, false))]
+    Restore(Box<restore::RestoreArgs>),
+    /// Look after a store.
+    #[command(after_long_help = help::sections(store::EXAMPLES, false))]
+    Store(Box<store::StoreCommand>),
     /// Print the completion script of a shell.
     #[command(after_long_help = help::sections(completions::EXAMPLES, false))]
     Completions(completions::CompletionsArgs),
@@ -65,7 +74,7 @@ pub struct Globals {
     #[arg(long, global = true, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub profile: Option<String>,
 
-    /// Region; list takes several [default: the function's ARN, AWS_REGION, or the profile's]
+    /// Region; list and backup take several [default: the function's ARN, AWS_REGION, or the profile's]
     #[arg(long, global = true, value_name = "REGION", value_parser = region)]
     pub region: Vec<String>,
 
@@ -232,7 +241,7 @@ pub enum DuplicatesArg {
 impl Command {
     /// Whether `--region` may be given several times.
     pub fn takes_regions(&self) -> bool {
-        matches!(self, Self::List(_))
+        matches!(self, Self::List(_) | Self::Backup(_))
     }
 }
 
@@ -268,7 +277,7 @@ pub fn digest(text: &str) -> Result<crate::digest::Sha256Digest, String> {
 }
 
 /// The region becomes a part of host names, so it is held to what a label of one may be.
-fn region(text: &str) -> Result<String, String> {
+pub(super) fn region(text: &str) -> Result<String, String> {
     let label = !text.is_empty()
         && text.len() <= 63
         && text
@@ -281,7 +290,7 @@ fn region(text: &str) -> Result<String, String> {
     }
 }
 
-fn endpoint(text: &str) -> Result<String, String> {
+pub(super) fn endpoint(text: &str) -> Result<String, String> {
     let url = url::Url::parse(text).map_err(|e| format!("expected a URL: {e}"))?;
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
         return Err("expected a URL that begins with http:// or https://".to_owned());
@@ -289,7 +298,7 @@ fn endpoint(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-fn role(text: &str) -> Result<String, String> {
+pub(super) fn role(text: &str) -> Result<String, String> {
     let parts: Vec<&str> = text.splitn(6, ':').collect();
     match parts.as_slice() {
         ["arn", _, "iam", _, _, resource]

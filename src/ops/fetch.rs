@@ -414,7 +414,7 @@ pub(super) fn to_milliseconds(time: Timestamp) -> String {
     format!("{time:.3}")
 }
 
-fn write_new(staging: &Staging, name: &str, mode: u32, bytes: &[u8]) -> Result<()> {
+pub(super) fn write_new(staging: &Staging, name: &str, mode: u32, bytes: &[u8]) -> Result<()> {
     let mut file = staging.create_file(name, mode)?;
     file.write_all(bytes)
         .map_err(|e| files::FilesError::io("write", staging.path().join(name), e).into())
@@ -435,7 +435,7 @@ fn warn_of_region(session: &Session, subject: &str, reporter: &dyn Reporter) {
 }
 
 /// Removes the staging on a thread that may block, so that signals are heard meanwhile.
-async fn discard(staging: Arc<Staging>) {
+pub(super) async fn discard(staging: Arc<Staging>) {
     // A failure to remove is the next run's to put right.
     let _ = tokio::task::spawn_blocking(move || drop(staging)).await;
 }
