@@ -14,8 +14,8 @@
 //! Only a [`Verified`](crate::package::Verified) package can be put, and what comes back is
 //! [`Received`](crate::package::Received) again: to be verified before it is used.
 
-pub mod check;
 mod blob;
+pub mod check;
 mod entry;
 mod error;
 mod index;
@@ -210,10 +210,11 @@ impl Store {
             Err(e) => return Err(self.failed(e, name)),
         };
         if got.meta.size > blob::MAX_DOCUMENT {
-            return Err(
-                Error::new(ErrorKind::Mismatch, format!("is larger than {} bytes", blob::MAX_DOCUMENT))
-                    .about(self.place(name)),
-            );
+            return Err(Error::new(
+                ErrorKind::Mismatch,
+                format!("is larger than {} bytes", blob::MAX_DOCUMENT),
+            )
+            .about(self.place(name)));
         }
         let bytes = got.bytes().await.map_err(|e| self.failed(e, name))?;
         Ok(Some(bytes.to_vec()))

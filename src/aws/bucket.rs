@@ -42,7 +42,11 @@ impl Session {
             .with_read_timeout(self.read_timeout())
             .with_timeout(REQUEST_LIMIT)
             .with_allow_http(endpoint.as_ref().is_some_and(|url| url.scheme() == "http"));
-        let agent = format!("larder/{} (run {})", env!("CARGO_PKG_VERSION"), self.run_id());
+        let agent = format!(
+            "larder/{} (run {})",
+            env!("CARGO_PKG_VERSION"),
+            self.run_id()
+        );
         if let Ok(agent) = HeaderValue::from_str(&agent) {
             client = client.with_user_agent(agent);
         }

@@ -213,29 +213,47 @@ impl BackupArgs {
             (false, false) => "backed up",
         };
         let counts = |counts: &BTreeMap<String, u64>| {
-            let parts: Vec<_> = counts.iter().map(|(name, n)| format!("{n} {name}")).collect();
+            let parts: Vec<_> = counts
+                .iter()
+                .map(|(name, n)| format!("{n} {name}"))
+                .collect();
             (!parts.is_empty()).then(|| parts.join(", "))
         };
         let plan = self.dry_run.then(|| {
             format!(
                 "{}, {} to download",
-                count(done.plan.get_function, "call of GetFunction", "calls of GetFunction"),
+                count(
+                    done.plan.get_function,
+                    "call of GetFunction",
+                    "calls of GetFunction"
+                ),
                 size(done.plan.bytes)
             )
         });
         let replicas = (done.replicas > 0).then(|| {
-            count(done.replicas, "replica of Lambda@Edge left out", "replicas of Lambda@Edge left out")
+            count(
+                done.replicas,
+                "replica of Lambda@Edge left out",
+                "replicas of Lambda@Edge left out",
+            )
         });
         Summary::new(tone, what, &self.store.store)
             .line_if("run", done.run.as_ref().map(crate::store::RunName::as_str))
-            .line("versions", counts(&done.counts).as_deref().unwrap_or("none"))
+            .line(
+                "versions",
+                counts(&done.counts).as_deref().unwrap_or("none"),
+            )
             .line_if("layers", counts(&done.layers).as_deref())
             .line_if("would be", plan.as_deref())
             .line_if("replicas", replicas.as_deref())
             .line_if("calls", counts(&done.calls).as_deref())
             .line(
                 "took",
-                &format!("{}, {} downloaded", time(done.elapsed), size(done.bytes_downloaded)),
+                &format!(
+                    "{}, {} downloaded",
+                    time(done.elapsed),
+                    size(done.bytes_downloaded)
+                ),
             )
     }
 }
@@ -303,7 +321,12 @@ fn summary_json(done: &Backup) -> String {
 fn text_line(line: &Line) -> String {
     let name = match line.kind {
         Kind::Region => line.arn.clone(),
-        _ => line.arn.split(':').next_back().unwrap_or_default().to_owned(),
+        _ => line
+            .arn
+            .split(':')
+            .next_back()
+            .unwrap_or_default()
+            .to_owned(),
     };
     let version = match line.version.as_str() {
         "" => String::new(),
@@ -315,7 +338,10 @@ fn text_line(line: &Line) -> String {
         Kind::Aliases => "aliases of ",
         Kind::Region => "region ",
     };
-    let reason = line.reason.as_deref().map_or_else(String::new, |why| format!(": {why}"));
+    let reason = line
+        .reason
+        .as_deref()
+        .map_or_else(String::new, |why| format!(": {why}"));
     let text = format!("{:<11} {kind}{name}{version}{reason}", line.status);
     escape::line(&text).into_owned()
 }

@@ -118,7 +118,10 @@ impl Phase {
     /// How far it is: `3.2 MiB of 5.5 MiB, 4.1 MiB/s, 2 s left`.
     fn state(&mut self, done: u64, now: Instant) -> String {
         if self.kind == Kind::Taking {
-            return format!("{done} of {} done", quantity::count(self.total, "function", "functions"));
+            return format!(
+                "{done} of {} done",
+                quantity::count(self.total, "function", "functions")
+            );
         }
         if !self.kind.counts() {
             return match self.total {

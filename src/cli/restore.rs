@@ -107,7 +107,9 @@ impl RestoreArgs {
             restore::restore(&store, &function, &options, reporter, cancel).await
         })?;
         context.progress.finish();
-        context.output.result(&summary(&restored), &restored.record)?;
+        context
+            .output
+            .result(&summary(&restored), &restored.record)?;
         Ok(Exit::Done)
     }
 }
@@ -120,7 +122,10 @@ fn summary(restored: &Restored) -> Summary {
         .line("run", restored.run.as_str());
     if let Some(package) = &record.package {
         out = out
-            .line("package", &format!("{}, verified", exact_size(package.size)))
+            .line(
+                "package",
+                &format!("{}, verified", exact_size(package.size)),
+            )
             .line("sha256", &package.sha256);
     }
     if let Some(image) = &record.image {

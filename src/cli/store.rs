@@ -125,8 +125,14 @@ impl ListArgs {
                         .iter()
                         .map(|r| format!("{} {}", r.account, r.region))
                         .collect();
-                    let counts: Vec<_> = run.counts.iter().map(|(k, n)| format!("{n} {k}")).collect();
-                    let line = format!("{}  {}  {}", run.name, regions.join(", "), counts.join(", "));
+                    let counts: Vec<_> =
+                        run.counts.iter().map(|(k, n)| format!("{n} {k}")).collect();
+                    let line = format!(
+                        "{}  {}  {}",
+                        run.name,
+                        regions.join(", "),
+                        counts.join(", ")
+                    );
                     print(&format!("{}\n", escape::line(&line)))?;
                 }
                 if runs.is_empty() {
@@ -134,7 +140,11 @@ impl ListArgs {
                 }
             }
         }
-        Ok(if listed.len() == runs.len() { Exit::Done } else { Exit::Difference })
+        Ok(if listed.len() == runs.len() {
+            Exit::Done
+        } else {
+            Exit::Difference
+        })
     }
 }
 
@@ -145,7 +155,11 @@ impl CheckArgs {
                 let store = Box::pin(self.store.open(context, false)).await?;
                 store.open().await?;
                 let each = |done, total| {
-                    context.progress.report(&Event::Taken { done, total, subject: "" });
+                    context.progress.report(&Event::Taken {
+                        done,
+                        total,
+                        subject: "",
+                    });
                 };
                 store.check(self.read_data, &each).await
             };
@@ -170,14 +184,31 @@ impl CheckArgs {
                 });
             }
         }
-        let (tone, done) = if sound { (Tone::Good, "sound") } else { (Tone::Mixed, "damaged") };
-        let read = self.read_data.then(|| count(checked.read, "blob read and hashed", "blobs read and hashed"));
+        let (tone, done) = if sound {
+            (Tone::Good, "sound")
+        } else {
+            (Tone::Mixed, "damaged")
+        };
+        let read = self.read_data.then(|| {
+            count(
+                checked.read,
+                "blob read and hashed",
+                "blobs read and hashed",
+            )
+        });
         let left = (checked.unreferenced > 0).then(|| {
-            count(checked.unreferenced, "blob to which no run refers", "blobs to which no run refers")
+            count(
+                checked.unreferenced,
+                "blob to which no run refers",
+                "blobs to which no run refers",
+            )
         });
         let summary = Summary::new(tone, done, &self.store.store)
             .line("runs", &checked.runs.to_string())
-            .line("blobs", &format!("{}, {}", checked.blobs, size(checked.bytes)))
+            .line(
+                "blobs",
+                &format!("{}, {}", checked.blobs, size(checked.bytes)),
+            )
             .line_if("data", read.as_deref())
             .line_if("left", left.as_deref());
         context.output.result(&summary, &json)?;

@@ -202,7 +202,11 @@ impl Described {
 }
 
 /// What Lambda states about a zip: without both, nothing that is received can be verified.
-pub(super) fn claim(sha256: Result<Sha256Digest>, size: Option<u64>, subject: &str) -> Result<Claim> {
+pub(super) fn claim(
+    sha256: Result<Sha256Digest>,
+    size: Option<u64>,
+    subject: &str,
+) -> Result<Claim> {
     let sha256 = sha256?;
     let size = size.ok_or_else(|| {
         Error::new(ErrorKind::Mismatch, "Lambda states no CodeSize")

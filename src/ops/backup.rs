@@ -36,8 +36,8 @@ use crate::function::FunctionRef;
 use crate::lambda::Lambda;
 use crate::store::{Run, RunName, Store};
 
-pub use ledger::{Backup, Kind, Line, Plan};
 use ledger::Tally;
+pub use ledger::{Backup, Kind, Line, Plan};
 use package::Packages;
 use region::Job;
 
@@ -186,8 +186,8 @@ async fn places(
 /// The sessions of the regions asked for. Without any, the region of the first function that names one serves.
 async fn named_sessions(common: &SessionOptions, options: &BackupOptions) -> Result<Vec<Session>> {
     let of_arns = options.functions.iter().filter_map(FunctionRef::region);
-    let only_arns = !options.functions.is_empty()
-        && options.functions.iter().all(|f| f.region().is_some());
+    let only_arns =
+        !options.functions.is_empty() && options.functions.iter().all(|f| f.region().is_some());
     if options.regions == Regions::Own && only_arns {
         let regions: Vec<String> = of_arns.map(ToOwned::to_owned).collect();
         return sessions(common, &Regions::Named(regions)).await;
@@ -208,7 +208,10 @@ async fn account(session: &Session, tally: &Arc<Tally>) -> Result<String> {
         return Err(refused);
     }
     let lambda = Lambda::new(session, Arc::clone(tally) as Arc<dyn Reporter>);
-    let page = lambda.functions(crate::lambda::Scope::Latest).next().await?;
+    let page = lambda
+        .functions(crate::lambda::Scope::Latest)
+        .next()
+        .await?;
     let first = page.as_ref().and_then(|page| page.first());
     match first.map(|listed| listed.account().to_owned()) {
         Some(account) if !account.is_empty() => Ok(account),

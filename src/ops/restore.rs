@@ -156,7 +156,9 @@ impl Work<'_> {
                 subject: layer.arn.clone(),
                 prefix: format!("{path}/"),
             };
-            let verified = self.package(&item, claim(stated, size, &layer.arn)?).await?;
+            let verified = self
+                .package(&item, claim(stated, size, &layer.arn)?)
+                .await?;
             let layer_json = format!("{path}/{LAYER_JSON}");
             let answer = self.store.document(self.file(&layer_json)?).await?;
             write_new(self.staging, &layer_json, 0o644, &answer)?;
@@ -229,19 +231,22 @@ async fn find(
     let mut names = store.runs().await?.names;
     names.retain(|name| {
         options.at.is_none_or(|at| name.time() <= at)
-            && options.run.as_deref().is_none_or(|run| {
-                name.as_str().starts_with(run) || name.id().starts_with(run)
-            })
+            && options
+                .run
+                .as_deref()
+                .is_none_or(|run| name.as_str().starts_with(run) || name.id().starts_with(run))
     });
     if let Some(wanted) = &options.run {
         match names.len() {
             0 => {
-                return Err(Error::new(ErrorKind::NotFound, "there is no such run").about(wanted)
+                return Err(Error::new(ErrorKind::NotFound, "there is no such run")
+                    .about(wanted)
                     .hint("larder store list shows the runs"));
             }
             1 => {}
             _ => {
-                return Err(Error::new(ErrorKind::Usage, "names several runs").about(wanted)
+                return Err(Error::new(ErrorKind::Usage, "names several runs")
+                    .about(wanted)
                     .hint("larder store list shows the runs"));
             }
         }
@@ -279,15 +284,20 @@ async fn find(
             1 => return Ok((name.clone(), found.remove(0))),
             _ => {
                 let arns: Vec<&str> = found.iter().map(|entry| &*entry.arn).collect();
-                return Err(Error::new(ErrorKind::Usage, "is in several accounts or regions")
-                    .about(function.to_string())
-                    .hint(format!("name one of them by its ARN: {}", arns.join(", "))));
+                return Err(
+                    Error::new(ErrorKind::Usage, "is in several accounts or regions")
+                        .about(function.to_string())
+                        .hint(format!("name one of them by its ARN: {}", arns.join(", "))),
+                );
             }
         }
     }
-    Err(Error::new(ErrorKind::NotFound, "no run of the store has this function or version")
-        .about(function.to_string())
-        .hint("larder store list shows the runs"))
+    Err(Error::new(
+        ErrorKind::NotFound,
+        "no run of the store has this function or version",
+    )
+    .about(function.to_string())
+    .hint("larder store list shows the runs"))
 }
 
 /// The entry that is meant: the version, what an alias led to, or the latest.

@@ -221,7 +221,9 @@ impl Store {
                 });
                 write
                     .await
-                    .map_err(|e| Error::new(ErrorKind::Bug, "the spool's writer failed").because(e))?
+                    .map_err(|e| {
+                        Error::new(ErrorKind::Bug, "the spool's writer failed").because(e)
+                    })?
                     .map_err(|e| crate::files::io_error("the spool cannot be written", e))
             })
             .await?;
@@ -258,7 +260,9 @@ impl Store {
     ) -> Result<Hasher> {
         let path = path_of(digest);
         let got = self.objects.get(&path).await;
-        let mut stream = got.map_err(|e| self.failed(e, path.as_ref()))?.into_stream();
+        let mut stream = got
+            .map_err(|e| self.failed(e, path.as_ref()))?
+            .into_stream();
         let (mut at, mut hasher) = (0, Box::new(Hasher::new()));
         while let Some(bytes) = stream.next().await {
             let bytes = bytes.map_err(|e| self.failed(e, path.as_ref()))?;

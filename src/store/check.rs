@@ -5,10 +5,10 @@ use std::collections::{HashMap, HashSet};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use object_store::path::Path;
 
+use super::Store;
 use super::blob::BLOBS;
 use super::manifest::{Descriptor, Manifest};
 use super::run::RunName;
-use super::Store;
 use crate::digest::Sha256Digest;
 use crate::error::{ErrorKind, Result};
 
@@ -73,7 +73,8 @@ impl Store {
         }
         out.runs = runs.names.len() as u64;
         for name in &runs.names {
-            self.walk(name, &mut wanted, &mut manifests, &mut out).await?;
+            self.walk(name, &mut wanted, &mut manifests, &mut out)
+                .await?;
         }
         if !self.index_is_current(&runs.names).await? {
             out.add(
@@ -87,8 +88,21 @@ impl Store {
         for (digest, want) in &wanted {
             match sizes.get(digest) {
                 Some(size) if *size == want.size => {}
-                Some(size) => missing.push((digest, want, "size", format!("it has {size} bytes where {} has it with {}", want.by, want.size))),
-                None => missing.push((digest, want, "lost", format!("it is lost; {} refers to it", want.by))),
+                Some(size) => missing.push((
+                    digest,
+                    want,
+                    "size",
+                    format!(
+                        "it has {size} bytes where {} has it with {}",
+                        want.by, want.size
+                    ),
+                )),
+                None => missing.push((
+                    digest,
+                    want,
+                    "lost",
+                    format!("it is lost; {} refers to it", want.by),
+                )),
             }
         }
         missing.sort_by_key(|(digest, ..)| digest.hex());
@@ -101,7 +115,10 @@ impl Store {
         let referred = |digest: &&Sha256Digest| !wanted.contains_key(*digest);
         out.unreferenced = sizes.keys().filter(referred).count() as u64;
         if read_data {
-            let all: Vec<_> = wanted.iter().filter(|(digest, _)| !damaged.contains(*digest)).collect();
+            let all: Vec<_> = wanted
+                .iter()
+                .filter(|(digest, _)| !damaged.contains(*digest))
+                .collect();
             self.read_all(all, each, &mut out).await?;
         }
         out.findings.sort_by(|a, b| a.path.cmp(&b.path));
@@ -143,7 +160,9 @@ impl Store {
                     continue;
                 }
             };
-            let new = entries.iter().filter(|entry| manifests.insert(entry.manifest));
+            let new = entries
+                .iter()
+                .filter(|entry| manifests.insert(entry.manifest));
             let reading = futures_util::stream::iter(new.map(|entry| async move {
                 let descriptor = entry.descriptor();
                 let read = self.document(&descriptor).await;
@@ -155,7 +174,9 @@ impl Store {
                 want(wanted, &descriptor, &entry.arn, out);
                 match read {
                     Ok(manifest) => {
-                        manifest.blobs().for_each(|blob| want(wanted, blob, &entry.arn, out));
+                        manifest
+                            .blobs()
+                            .for_each(|blob| want(wanted, blob, &entry.arn, out));
                     }
                     Err(e) => out.unreadable(&descriptor, &e, &entry.arn)?,
                 }
@@ -173,7 +194,11 @@ impl Store {
                 Ok(digest) => {
                     sizes.insert(digest, blob.size);
                 }
-                Err(_) => out.add("strange", blob.location.to_string(), "this is no blob's name"),
+                Err(_) => out.add(
+                    "strange",
+                    blob.location.to_string(),
+                    "this is no blob's name",
+                ),
             }
         }
         Ok(sizes)
@@ -186,16 +211,21 @@ impl Store {
         out: &mut Checked,
     ) -> Result<()> {
         let total = all.len() as u64;
-        let reading = futures_util::stream::iter(all.into_iter().map(|(digest, want)| async move {
-            (digest, want, self.examine(digest, want.size).await)
-        }));
+        let reading =
+            futures_util::stream::iter(all.into_iter().map(|(digest, want)| async move {
+                (digest, want, self.examine(digest, want.size).await)
+            }));
         let mut reading = reading.buffer_unordered(AT_ONCE);
         while let Some((digest, want, problem)) = reading.next().await {
             out.read += 1;
             each(out.read, total);
             if let Some(problem) = problem? {
                 let path = format!("{BLOBS}/{}", digest.hex());
-                out.add("modified", path, &format!("{problem}; {} refers to it", want.by));
+                out.add(
+                    "modified",
+                    path,
+                    &format!("{problem}; {} refers to it", want.by),
+                );
             }
         }
         Ok(())

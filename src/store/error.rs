@@ -40,9 +40,12 @@ pub(super) fn failed(e: object_store::Error, subject: &str) -> Error {
         // The bridge to the credentials puts the reason there, complete.
         return match source.downcast::<Error>() {
             Ok(error) => *error,
-            Err(_) => Error::new(ErrorKind::CredentialsRefused, "the credentials were refused")
-                .about(subject)
-                .hint("are they the store's? --store-profile and --store-role-arn name others"),
+            Err(_) => Error::new(
+                ErrorKind::CredentialsRefused,
+                "the credentials were refused",
+            )
+            .about(subject)
+            .hint("are they the store's? --store-profile and --store-role-arn name others"),
         };
     }
     let message = match kind {
@@ -187,6 +190,9 @@ mod tests {
             assert!(error.causes()[0].contains(code), "{error:?}");
         }
         assert_eq!(transience(&generic("status code: 500 x")), Transience::May);
-        assert_eq!(transience(&generic("status code: 403 x")), Transience::WillNot);
+        assert_eq!(
+            transience(&generic("status code: 403 x")),
+            Transience::WillNot
+        );
     }
 }

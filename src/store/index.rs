@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::Store;
 use super::manifest::{Descriptor, INDEX, Index};
 use super::run::{Run, RunName};
-use super::Store;
 use crate::digest::Sha256Digest;
 use crate::error::Result;
 

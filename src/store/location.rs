@@ -35,7 +35,10 @@ impl FromStr for Location {
             };
         };
         match scheme {
-            "file" => match url::Url::parse(text).ok().and_then(|url| url.to_file_path().ok()) {
+            "file" => match url::Url::parse(text)
+                .ok()
+                .and_then(|url| url.to_file_path().ok())
+            {
                 Some(path) => Ok(Self::Directory(path)),
                 None => Err(wrong("is no URL of a local directory")),
             },
@@ -46,7 +49,8 @@ impl FromStr for Location {
                     return Err(wrong("names no bucket"));
                 }
                 let prefix = prefix.trim_matches('/');
-                if prefix.split('/').any(|part| matches!(part, "." | "..")) || prefix.contains("//") {
+                if prefix.split('/').any(|part| matches!(part, "." | "..")) || prefix.contains("//")
+                {
                     return Err(wrong("has a prefix with an empty, \".\" or \"..\" part"));
                 }
                 Ok(Self::Bucket {
@@ -88,7 +92,16 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Location>().unwrap(), expected, "{text}");
         }
-        for text in ["", "s3://", "s3:///p", "s3://b/../x", "s3://b//x//y", "gs://b", "https://h/x", "s3://b c"] {
+        for text in [
+            "",
+            "s3://",
+            "s3:///p",
+            "s3://b/../x",
+            "s3://b//x//y",
+            "gs://b",
+            "https://h/x",
+            "s3://b c",
+        ] {
             let e = text.parse::<Location>().unwrap_err();
             assert_eq!(e.kind(), ErrorKind::Usage, "{text}");
         }

@@ -191,8 +191,11 @@ fn to_json(value: &impl Serialize) -> Vec<u8> {
 }
 
 fn from_json<'a, T: Deserialize<'a>>(bytes: &'a [u8], message: &str, subject: &str) -> Result<T> {
-    serde_json::from_slice(bytes)
-        .map_err(|e| Error::new(ErrorKind::Mismatch, message).about(subject).because(e))
+    serde_json::from_slice(bytes).map_err(|e| {
+        Error::new(ErrorKind::Mismatch, message)
+            .about(subject)
+            .because(e)
+    })
 }
 
 #[cfg(test)]

@@ -68,7 +68,12 @@ impl std::fmt::Display for RunName {
 /// `20260131T020000.000Z`.
 fn read_time(text: &str) -> Option<Timestamp> {
     let bytes = text.as_bytes();
-    if bytes.len() != 20 || bytes[8] != b'T' || bytes[15] != b'.' || bytes[19] != b'Z' || !text.is_ascii() {
+    if bytes.len() != 20
+        || bytes[8] != b'T'
+        || bytes[15] != b'.'
+        || bytes[19] != b'Z'
+        || !text.is_ascii()
+    {
         return None;
     }
     let at = |from: usize, to: usize| &text[from..to];
@@ -246,7 +251,11 @@ impl Store {
         let bytes = self.document(&region.index).await?;
         let index = Index::from_json(&bytes, &region.index.digest)?;
         drop(bytes);
-        Ok(index.manifests.iter().filter_map(Entry::of_descriptor).collect())
+        Ok(index
+            .manifests
+            .iter()
+            .filter_map(Entry::of_descriptor)
+            .collect())
     }
 
     /// Puts the index of an account and region.
@@ -308,7 +317,14 @@ mod tests {
         assert_eq!(name.as_str(), "20260131T020304.005Z-0123456789ab");
         assert_eq!(RunName::parse(name.as_str()), Some(name.clone()));
         assert_eq!((name.time(), name.id()), (at, "0123456789ab"));
-        for text in ["", "x-1", "20260131T020304.005Z", "20260131T020304.005Z-", "20261331T020304.005Z-ab", "20260131T020304.005Z-../x"] {
+        for text in [
+            "",
+            "x-1",
+            "20260131T020304.005Z",
+            "20260131T020304.005Z-",
+            "20261331T020304.005Z-ab",
+            "20260131T020304.005Z-../x",
+        ] {
             assert_eq!(RunName::parse(text), None, "{text}");
         }
     }
@@ -335,7 +351,12 @@ mod tests {
         let newer = text.replace("\"larder.format\":\"1\"", "\"larder.format\":\"2\"");
         let e = Run::from_json(newer.as_bytes(), &name).unwrap_err();
         assert!(e.to_string().contains("version 2"), "{e}");
-        for broken in ["", "{}", "[]", "{\"schemaVersion\":2,\"mediaType\":\"x\",\"manifests\":[]}"] {
+        for broken in [
+            "",
+            "{}",
+            "[]",
+            "{\"schemaVersion\":2,\"mediaType\":\"x\",\"manifests\":[]}",
+        ] {
             assert!(Run::from_json(broken.as_bytes(), &name).is_err());
         }
     }

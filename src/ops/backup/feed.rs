@@ -143,7 +143,9 @@ impl<'a> Feed<'a> {
                 self.tally.replica();
                 continue;
             }
-            let ask = named.map_or(listed.name(), FunctionRef::unqualified).to_owned();
+            let ask = named
+                .map_or(listed.name(), FunctionRef::unqualified)
+                .to_owned();
             let arn = listed.function_arn().to_owned();
             if self.options.aliases && !self.seen.contains(arn.as_str()) {
                 self.seen.insert(arn.as_str().into());
@@ -175,4 +177,3 @@ fn unlisted(function: &FunctionRef, error: Error) -> Result<Option<Vec<Item>>> {
     let function = function.to_string();
     Ok(Some(vec![Item::Unlisted { function, error }]))
 }
-

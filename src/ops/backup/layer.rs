@@ -207,6 +207,10 @@ impl Renew for Again<'_, '_> {
 
 /// Says that a cell that was just filled is empty, which cannot be.
 pub(super) fn filled(cell: &OnceCell<LayerHad>) -> Result<&LayerHad, Trouble> {
-    cell.get()
-        .ok_or_else(|| Trouble::Run(Error::new(ErrorKind::Bug, "a layer was had and is not here")))
+    cell.get().ok_or_else(|| {
+        Trouble::Run(Error::new(
+            ErrorKind::Bug,
+            "a layer was had and is not here",
+        ))
+    })
 }

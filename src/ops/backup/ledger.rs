@@ -212,7 +212,11 @@ impl Reporter for Tally {
     fn report(&self, event: &Event<'_>) {
         match event {
             Event::Answered { operation, .. } => {
-                *self.state().calls.entry((*operation).to_owned()).or_default() += 1;
+                *self
+                    .state()
+                    .calls
+                    .entry((*operation).to_owned())
+                    .or_default() += 1;
             }
             Event::Warning { .. } | Event::Retrying { .. } => self.reporter.report(event),
             _ => {}

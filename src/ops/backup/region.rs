@@ -98,7 +98,13 @@ impl Job<'_> {
             layers: Mutex::default(),
             layer_entries: Mutex::default(),
         };
-        let feed = Feed::new(&self.lambda, self.options, self.tally, &shared.prior, tagged);
+        let feed = Feed::new(
+            &self.lambda,
+            self.options,
+            self.tally,
+            &shared.prior,
+            tagged,
+        );
         let (mut entries, end) = self.work(feed, &shared).await?;
         if end == End::Whole {
             self.gone(&shared);

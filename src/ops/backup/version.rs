@@ -15,9 +15,7 @@ use crate::record::{
     FUNCTION_JSON, ImageRecord, Incomplete, PACKAGE_ZIP, PackageRecord, Record, SCHEMA_VERSION,
     Status, Tool, TransferRecord,
 };
-use crate::store::{
-    Descriptor, Entry, FUNCTION, Manifest, RECORD, Subject, title,
-};
+use crate::store::{Descriptor, Entry, FUNCTION, Manifest, RECORD, Subject, title};
 use crate::transfer::{Renew, Stats, Target};
 
 /// What the code of a version came to.
@@ -44,7 +42,9 @@ impl Job<'_> {
             arn: listed.function_arn().to_owned(),
             version: listed.version().to_owned(),
             status: "",
-            bytes: listed.code_size().filter(|_| listed.package_type() != "Image"),
+            bytes: listed
+                .code_size()
+                .filter(|_| listed.package_type() != "Image"),
             reason: None,
         };
         if let Some(known) = known
@@ -74,12 +74,14 @@ impl Job<'_> {
                 line.bytes = record.package.map(|package| package.size);
                 line.reason = (!record.incomplete.is_empty()).then(|| {
                     let parts = record.incomplete.iter();
-                    let parts: Vec<_> = parts.map(|i| format!("{} ({})", i.field, i.code)).collect();
+                    let parts: Vec<_> =
+                        parts.map(|i| format!("{} ({})", i.field, i.code)).collect();
                     format!("it lacks {}", parts.join(", "))
                 });
                 let failure = (entry.status == Status::Partial).then(|| {
                     lacking.unwrap_or_else(|| {
-                        let kind = match record.incomplete.iter().any(|i| i.code.contains("Denied")) {
+                        let kind = match record.incomplete.iter().any(|i| i.code.contains("Denied"))
+                        {
                             true => ErrorKind::AccessDenied,
                             false => ErrorKind::Service,
                         };
@@ -105,8 +107,7 @@ impl Job<'_> {
         let digest = listed.code_sha256_text();
         let digest = digest.and_then(|text| Sha256Digest::from_base64(text).ok());
         let download = digest.is_some_and(|digest| self.packages.insert(digest));
-        self.tally
-            .planned(listed.code_size().filter(|_| download));
+        self.tally.planned(listed.code_size().filter(|_| download));
     }
 
     async fn save(
@@ -143,7 +144,10 @@ impl Job<'_> {
                 let mut record = had.record.clone();
                 if let Some((json, zip)) = &had.files {
                     let path = layer_path(arn, &layer_records)?;
-                    files.push(title(json.clone(), &format!("{path}/{}", layers::LAYER_JSON)));
+                    files.push(title(
+                        json.clone(),
+                        &format!("{path}/{}", layers::LAYER_JSON),
+                    ));
                     files.push(title(zip.clone(), &format!("{path}/{PACKAGE_ZIP}")));
                     record.path = Some(path);
                 }
@@ -188,7 +192,9 @@ impl Job<'_> {
             },
             environment_redacted: self.options.redact_env,
         };
-        let (manifest, size) = self.put_manifest(FUNCTION, RECORD, record.to_json(), files).await?;
+        let (manifest, size) = self
+            .put_manifest(FUNCTION, RECORD, record.to_json(), files)
+            .await?;
         let revision = described.answer().text("/Configuration/RevisionId");
         // What changed between the listing and the answer must be looked at again.
         let same = revision == listed.revision_id() && status != Status::Partial;
@@ -219,7 +225,9 @@ impl Job<'_> {
     ) -> Result<(Sha256Digest, u64), Trouble> {
         let config = self.store.put_document(media_type, document).await;
         let manifest = Manifest::new(artifact_type, config.map_err(Trouble::Run)?, files);
-        let put = self.store.put_document(crate::store::MANIFEST, manifest.to_json());
+        let put = self
+            .store
+            .put_document(crate::store::MANIFEST, manifest.to_json());
         let descriptor = put.await.map_err(Trouble::Run)?;
         let digest = descriptor.sha256().map_err(Trouble::Run)?;
         Ok((digest, descriptor.size))
@@ -321,7 +329,9 @@ impl Job<'_> {
             }
             Err(trouble) => return Err(trouble),
         };
-        let answers = aliases.iter().map(|alias| alias.answer.to_recorded_json(false));
+        let answers = aliases
+            .iter()
+            .map(|alias| alias.answer.to_recorded_json(false));
         let answers = answers.filter_map(|json| serde_json::from_slice(&json).ok());
         let answers: Vec<serde_json::Value> = answers.collect();
         let document = serde_json::json!({"FunctionArn": arn, "Aliases": answers});
@@ -336,7 +346,11 @@ impl Job<'_> {
             arn: arn.into(),
             manifest,
             size,
-            status: if same { Status::Unchanged } else { Status::Saved },
+            status: if same {
+                Status::Unchanged
+            } else {
+                Status::Saved
+            },
             described_at: asked_at.into(),
             listed: None,
             code: None,

@@ -183,7 +183,11 @@ pub(in crate::ops) struct Unpacking {
 
 impl Unpacking {
     /// Unpacks a package to `code/` in its place.
-    pub(in crate::ops) async fn run(self, item: &Item, package: Verified) -> Result<UnpackedRecord> {
+    pub(in crate::ops) async fn run(
+        self,
+        item: &Item,
+        package: Verified,
+    ) -> Result<UnpackedRecord> {
         let Self {
             staging,
             reporter,
