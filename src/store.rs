@@ -27,6 +27,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use object_store::local::LocalFileSystem;
+use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use object_store::{ObjectStore, ObjectStoreExt as _, PutMode, PutPayload};
@@ -102,6 +103,11 @@ impl Store {
             local: Some(path.to_owned()),
             memory: Arc::new(Semaphore::new(UPLOAD_MEMORY)),
         })
+    }
+
+    /// A place where no store is yet, for who only asks what one would hold.
+    pub fn absent(name: &str) -> Self {
+        Self::bucket(Arc::new(InMemory::new()), "", name)
     }
 
     /// A store below `prefix` of a bucket. `name` is what messages call it. Makes no call yet.

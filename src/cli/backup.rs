@@ -25,6 +25,7 @@ use crate::function::FunctionRef;
 use crate::ops::backup::{self, Backup, BackupOptions, Kind, Line};
 use crate::ops::list::Regions;
 use crate::record::SCHEMA_VERSION;
+use crate::store::Store;
 
 pub(super) const ABOUT: &str = "\
 Back up functions, all versions of them, to a store: incremental and deduplicated.
@@ -143,7 +144,12 @@ impl BackupArgs {
         let format = context.settings.format;
         let failed = std::sync::Mutex::new(None);
         let done = interrupt::run(&context.progress, async |cancel| {
-            let store = Box::pin(self.store.open(context, !self.dry_run)).await?;
+            let store = match Box::pin(self.store.open(context, !self.dry_run)).await {
+                Err(e) if self.dry_run && e.kind() == ErrorKind::NotFound => {
+                    Store::absent(&self.store.store)
+                }
+                store => store?,
+            };
             let each = |line: &Line| {
                 let printed = match format {
                     Format::Json => print(&format!("{}\n", json_line(line))),

@@ -81,9 +81,8 @@ fn account(bench: &Bench) {
     bench
         .aws
         .function("orders")
-        .zip(zip(1))
-        .publish()
-        .version(zip(2))
+        .zip(zip(2))
+        .version(zip(1))
         .publish()
         .alias("live", "1")
         .layer(&layer)
@@ -93,7 +92,10 @@ fn account(bench: &Bench) {
     bench
         .aws
         .function("img")
-        .image("123456789012.dkr.ecr.us-east-1.amazonaws.com/r:t", DIGEST)
+        .image(
+            "123456789012.dkr.ecr.us-east-1.amazonaws.com/r:t",
+            &format!("sha256:{DIGEST}"),
+        )
         .create();
 }
 
@@ -188,9 +190,8 @@ fn what_is_restored_is_what_was_deployed() {
             "restore", "--store", "store", function, dest, "--output", "json",
         ];
         let record = bench.run(&arguments).expect(0).json();
-        assert_eq!(
-            fs::read(bench.path(dest).join("package.zip")).unwrap(),
-            zip(seed),
+        assert!(
+            fs::read(bench.path(dest).join("package.zip")).unwrap() == zip(seed),
             "{function}"
         );
         assert_eq!(record["package"]["code_sha256"], code_sha256(&zip(seed)));
@@ -246,8 +247,8 @@ fn runs_are_points_in_time() {
     bench
         .run(&["restore", "--store", "store", "--run", &run_1, "f", "old"])
         .expect(0);
-    assert_eq!(fs::read(bench.path("new/package.zip")).unwrap(), zip(2));
-    assert_eq!(fs::read(bench.path("old/package.zip")).unwrap(), zip(1));
+    assert!(fs::read(bench.path("new/package.zip")).unwrap() == zip(2));
+    assert!(fs::read(bench.path("old/package.zip")).unwrap() == zip(1));
     bench
         .run(&[
             "restore",
@@ -317,10 +318,7 @@ fn stock_tools_read_the_store() {
         String::from_utf8_lossy(&copied.stderr)
     );
     let hex = larder_testkit_hex(&zip(1));
-    assert_eq!(
-        fs::read(bench.path("copy/blobs/sha256").join(hex)).unwrap(),
-        zip(1)
-    );
+    assert!(fs::read(bench.path("copy/blobs/sha256").join(hex)).unwrap() == zip(1));
 }
 
 /// The SHA-256 in hex, as the store names blobs.
@@ -396,7 +394,7 @@ fn what_is_no_longer_listed_is_gone_and_stays_restorable() {
     let ran = here.run(&arguments).expect(0);
     assert_eq!(statuses(&ran)["b:$LATEST"], "gone");
     bench.run(&["restore", "--store", "store", "b"]).expect(0);
-    assert_eq!(fs::read(bench.path("b/package.zip")).unwrap(), zip(2));
+    assert!(fs::read(bench.path("b/package.zip")).unwrap() == zip(2));
 }
 
 #[test]
@@ -478,7 +476,7 @@ fn regions_are_backed_up_side_by_side_and_a_denied_one_is_one_line() {
     bench
         .run(&["restore", "--store", "store", "--region", "eu-west-1", "a"])
         .expect(0);
-    assert_eq!(fs::read(bench.path("a/package.zip")).unwrap(), zip(2));
+    assert!(fs::read(bench.path("a/package.zip")).unwrap() == zip(2));
     bench.aws.fault(
         On::ListFunctions.always(),
         Fault::access_denied("lambda:ListFunctions"),
@@ -652,6 +650,6 @@ fn restores(bench: &Bench, dest: &Path) {
         bench
             .run(&["restore", "--store", "store", &format!("f{n}:live"), &to])
             .expect(0);
-        assert_eq!(fs::read(dest.join("package.zip")).unwrap(), zip(n));
+        assert!(fs::read(dest.join("package.zip")).unwrap() == zip(n));
     }
 }

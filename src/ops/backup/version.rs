@@ -36,7 +36,7 @@ impl Job<'_> {
         known: Option<Entry>,
         shared: &Shared,
     ) -> Result<Option<Entry>, Trouble> {
-        let fingerprint = listed.answer().fingerprint(self.options.redact_env);
+        let fingerprint = listed.fingerprint(self.options.redact_env);
         let mut line = Line {
             kind: Kind::Function,
             arn: listed.function_arn().to_owned(),
