@@ -212,7 +212,9 @@ impl Store {
         let path = Path::from(name);
         let got = match self.objects.get(&path).await {
             Ok(got) => got,
-            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            Err(e @ object_store::Error::NotFound { .. }) if !error::is_of_the_bucket(&e) => {
+                return Ok(None);
+            }
             Err(e) => return Err(self.failed(e, name)),
         };
         if got.meta.size > blob::MAX_DOCUMENT {

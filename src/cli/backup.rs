@@ -1,10 +1,5 @@
 //! `larder backup`.
 
-#![expect(
-    clippy::doc_markdown,
-    reason = "doc comments of options are their help, shown as they are"
-)]
-
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -169,7 +164,10 @@ impl BackupArgs {
             };
             let reporter = Arc::clone(&context.progress);
             let common = &context.settings.session;
-            backup::backup(common, &store, &options, reporter, &cancel, &each).await
+            Box::pin(backup::backup(
+                common, &store, &options, reporter, &cancel, &each,
+            ))
+            .await
         })?;
         context.progress.finish();
         if let Ok(Some(error)) = failed.into_inner() {

@@ -1,10 +1,5 @@
 //! `larder restore`.
 
-#![expect(
-    clippy::doc_markdown,
-    reason = "doc comments of options are their help, shown as they are"
-)]
-
 use std::path::PathBuf;
 use std::sync::Arc;
 

@@ -1,10 +1,5 @@
 //! `larder store`.
 
-#![expect(
-    clippy::doc_markdown,
-    reason = "doc comments of options are their help, shown as they are"
-)]
-
 use clap::{Args, Subcommand};
 use serde_json::json;
 

@@ -320,8 +320,8 @@ async fn pick(store: &Store, entries: &[Entry], function: &FunctionRef) -> Resul
     if let Some(entry) = version(qualifier) {
         return Ok(Some(entry));
     }
-    let aliases = entries.iter().filter(|e| e.subject == Subject::Aliases);
-    let Some(aliases) = aliases.filter(of_function).next() else {
+    let mut aliases = entries.iter().filter(|e| e.subject == Subject::Aliases);
+    let Some(aliases) = aliases.find(of_function) else {
         return Ok(None);
     };
     let manifest = store.document(&aliases.descriptor()).await?;

@@ -244,7 +244,7 @@ impl Store {
             })
             .await;
         match hashed {
-            Ok(hasher) => Ok((hasher.finish() != *digest)
+            Ok(bytes) => Ok((bytes.finish() != *digest)
                 .then(|| "its bytes are not those of its name".to_owned())),
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(Some("it is lost".to_owned())),
             Err(e) => Err(e),

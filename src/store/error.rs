@@ -64,7 +64,7 @@ pub(super) fn failed(e: object_store::Error, subject: &str) -> Error {
         ErrorKind::AccessDenied => error.hint(
             "a store needs s3:GetObject, s3:PutObject and s3:ListBucket, and kms:GenerateDataKey and kms:Decrypt where it is encrypted with a key",
         ),
-        ErrorKind::NotFound if code(&e).as_deref() == Some("NoSuchBucket") => {
+        ErrorKind::NotFound if is_of_the_bucket(&e) => {
             error.hint("there is no such bucket; larder makes none")
         }
         _ => error,
@@ -109,11 +109,15 @@ fn of_chain(e: &object_store::Error) -> ErrorKind {
         (Some(401), _) => ErrorKind::CredentialsRefused,
         (Some(403), _) => ErrorKind::AccessDenied,
         (Some(429), _) => ErrorKind::Throttled,
-        (Some(_), _) => ErrorKind::Service,
         (None, Some(HttpErrorKind::Timeout)) => ErrorKind::Timeout,
         (None, Some(_)) => ErrorKind::Network,
-        (None, None) => ErrorKind::Service,
+        _ => ErrorKind::Service,
     }
+}
+
+/// Whether not only the object is not there.
+pub(super) fn is_of_the_bucket(e: &object_store::Error) -> bool {
+    code(e).as_deref() == Some("NoSuchBucket")
 }
 
 /// What may be shown of the reason.
@@ -130,7 +134,7 @@ fn cause(e: &object_store::Error) -> Option<String> {
     find::<io::Error>(e).map(ToString::to_string)
 }
 
-fn find<'a, T: StdError + 'static>(e: &'a object_store::Error) -> Option<&'a T> {
+fn find<T: StdError + 'static>(e: &object_store::Error) -> Option<&T> {
     let mut next: Option<&(dyn StdError + 'static)> = e.source();
     while let Some(cause) = next {
         if let Some(found) = cause.downcast_ref::<T>() {

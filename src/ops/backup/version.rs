@@ -80,10 +80,11 @@ impl Job<'_> {
                 });
                 let failure = (entry.status == Status::Partial).then(|| {
                     lacking.unwrap_or_else(|| {
-                        let kind = match record.incomplete.iter().any(|i| i.code.contains("Denied"))
-                        {
-                            true => ErrorKind::AccessDenied,
-                            false => ErrorKind::Service,
+                        let denied = record.incomplete.iter().any(|i| i.code.contains("Denied"));
+                        let kind = if denied {
+                            ErrorKind::AccessDenied
+                        } else {
+                            ErrorKind::Service
                         };
                         Error::new(kind, "the answer is incomplete").about(&*record.function.arn)
                     })
