@@ -1,5 +1,5 @@
 # The few words a contributor needs. `.ci/run` calls the same commands.
-.PHONY: demo test lint bench bench-images bench-verify fuzz doc
+.PHONY: demo test lint bench bench-images bench-verify bench-backups fuzz doc
 
 demo:            ## the main job against an embedded AWS: no account, no network
 	cargo run --example demo
@@ -22,6 +22,9 @@ bench-images:    ## pulling an image beside skopeo, from docker-registry; ROUNDS
 
 bench-verify:    ## verifying 1 GB beside sha256sum -c; ROUNDS and MB choose
 	cargo bench --bench verify
+
+bench-backups:   ## backing up 2,000 versions beside a script with boto3; ROUNDS, FUNCTIONS, LATENCY_MS and PYTHON choose
+	cargo bench --bench backups
 
 doc:             ## the library's documentation
 	cargo doc --no-deps --open
