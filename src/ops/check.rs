@@ -10,7 +10,9 @@
 
 mod aliases;
 mod code;
+mod diffs;
 mod function;
+mod image;
 mod layers;
 pub mod sources;
 mod wanted;
@@ -61,6 +63,8 @@ pub struct CheckOptions {
     pub download: bool,
     /// Add unified diffs.
     pub diff: bool,
+    /// Ask the registry what tags of images name now: a tag that has moved is a note.
+    pub resolve_tags: bool,
     /// How long to wait for a function that is being changed.
     pub wait: Duration,
     /// Bounds of reading packages.
@@ -90,6 +94,7 @@ impl Default for CheckOptions {
             config: false,
             download: true,
             diff: false,
+            resolve_tags: false,
             wait: Duration::from_secs(60),
             limits: Limits::default(),
             unexpected: false,

@@ -1,5 +1,7 @@
 //! `larder check`: every status, every source of its own, what it asks AWS, and how it exits.
 
+mod images;
+
 use std::fs;
 use std::path::Path;
 
