@@ -100,10 +100,12 @@ impl Checker {
             )),
             Err(e) if e.kind() == ErrorKind::Interrupted => Err(e),
             Err(e) => {
-                outcome.notes.push(format!(
-                    "{deployed}; the expected digest may be an index over several architectures, which only its registry tells"
+                let mut outcome = outcome.unknown(&e);
+                outcome.reason = Some(format!(
+                    "{deployed}; whether the expected digest is an index with it, its registry does not tell: {}",
+                    e.sentence()
                 ));
-                Ok(outcome.unknown(&e))
+                Ok(outcome)
             }
         }
     }

@@ -159,7 +159,8 @@ fn a_registry_that_cannot_be_asked_leaves_it_unknown() {
         let ran = check(&bench, &arguments).expect(code);
         let json = ran.json();
         let result = only(&json, "unknown");
-        assert!(notes(result).contains("may be an index"), "{result:#}");
+        let reason = result["reason"].as_str().unwrap();
+        assert!(reason.contains("is an index"), "{result:#}");
     }
 }
 
