@@ -106,6 +106,16 @@ impl Checker {
         match wanted {
             Wanted::Unstated => Ok(outcome.is(Status::InSync, None)),
             Wanted::Zip(zip) if !image => {
+                if zip.sha256 == digest
+                    && let (Some(stated), Some(size)) = (zip.size, listed.code_size())
+                    && stated != size
+                {
+                    return Ok(outcome.unknown(&Error::new(
+                        ErrorKind::Usage,
+                        format!("the source states {stated} bytes for the zip that is deployed, which has {size}: it contradicts itself"),
+                    )
+                    .hint("it was changed by hand, or badly merged: larder lock writes it anew")));
+                }
                 self.zip(place, zip, function, digest, outcome, secrets)
                     .await
             }
@@ -236,7 +246,7 @@ impl Checker {
             },
         };
         let expected = cached;
-        if expected.is_none() && package.is_none() && zip.tree.is_none() {
+        if expected.is_none() && package.is_none() && zip.tree.is_none() && zip.h1.is_none() {
             return Ok(outcome.is(
                 Status::Drifted,
                 Some(format!(
@@ -273,16 +283,7 @@ impl Checker {
             (None, None) => (None, None),
         };
         let Some(expected) = expected else {
-            if zip.tree == outcome.deployed.tree {
-                return Ok(self.repackaged(outcome));
-            }
-            return Ok(outcome.is(
-                Status::Drifted,
-                Some(
-                    "other contents are deployed; which files differ cannot be told without the expected package"
-                        .to_owned(),
-                ),
-            ));
+            return Ok(self.by_hashes(zip, outcome));
         };
         set_hashes(
             &mut outcome.expected.h1,
@@ -307,6 +308,24 @@ impl Checker {
         )
         .await?;
         Ok(outcome.is(Status::Drifted, Some(reason)))
+    }
+
+    /// Of the expected zip only content hashes are known.
+    fn by_hashes(&self, zip: &WantedZip, mut outcome: Outcome) -> Outcome {
+        let same = match (&zip.tree, &zip.h1) {
+            (Some(_), _) => zip.tree == outcome.deployed.tree,
+            (None, h1) => *h1 == outcome.deployed.h1,
+        };
+        if zip.tree.is_none() {
+            outcome.notes.push(
+                "compared by h1, which leaves out modes, links and empty directories".to_owned(),
+            );
+        }
+        if same {
+            return self.repackaged(outcome);
+        }
+        let reason = "other contents are deployed; which files differ cannot be told without the expected package";
+        outcome.is(Status::Drifted, Some(reason.to_owned()))
     }
 
     fn repackaged(&self, outcome: Outcome) -> Outcome {

@@ -80,7 +80,7 @@ pub(crate) fn answer(shared: &Shared, call: &Call) -> Answer {
     if call.operation == "GetManifest" {
         return match repository.manifests.get(reference) {
             Some((media_type, bytes)) => Answer::new(200, media_type, bytes.clone())
-                .header("Docker-Content-Digest", &crate::image::digest(bytes)),
+                .header("Docker-Content-Digest", crate::image::digest(bytes)),
             None => error(404, "MANIFEST_UNKNOWN", "Requested image not found"),
         };
     }
