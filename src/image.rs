@@ -7,7 +7,7 @@
 //!                                                             -> index.json, oci-layout
 //! ```
 //!
-//! Nothing is ever asked for by tag: a tag may have moved since. Each manifest, config and layer has the digest and the
+//! Nothing is pulled by tag: a tag may have moved since. Each manifest, config and layer has the digest and the
 //! size that the one above it states, and the topmost the digest that Lambda states. Layers are kept as they are, and not
 //! unpacked. [`layout::verify`] reads the result again, without any network.
 //!
@@ -18,6 +18,7 @@
 //! | `registry`, `challenge`, `ecr`, `login` | how a registry is asked, and with which credential |
 //! | `blob` | a blob as a source for `transfer` |
 //! | `pull` | the order of it all |
+//! | `resolve` | what a digest or tag names in its registry, without pulling it |
 //! | `layout` | the directory that comes of it |
 
 pub mod layout;
@@ -31,10 +32,12 @@ mod ecr;
 mod login;
 mod pull;
 mod registry;
+mod resolve;
 
 pub use manifest::{Descriptor, Kind, Manifest, ManifestError};
 pub use platform::Platform;
 pub(crate) use pull::top_is;
 pub use pull::{Destination, PullOptions, Pulled, PulledManifest, pull};
-pub use reference::{Reference, ReferenceError};
+pub use reference::{Reference, ReferenceError, Repository};
 pub use registry::Registries;
+pub use resolve::{Named, look, look_up_tag};

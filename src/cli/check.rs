@@ -128,6 +128,13 @@ pub struct CheckArgs {
     #[arg(long)]
     pub diff: bool,
 
+    /// Ask the registry what tags of images name now
+    ///
+    /// A tag that has moved is a note and never drift: Lambda runs what it named when it was deployed. Where the expected tag is not
+    /// the one that was deployed, the image that it names decides.
+    #[arg(long)]
+    pub resolve_tags: bool,
+
     /// How long to wait for a function that is being changed
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = quantity::parse_wait)]
     pub wait: Duration,
@@ -275,6 +282,7 @@ impl CheckArgs {
             config: self.config,
             download: !self.no_download,
             diff: self.diff,
+            resolve_tags: self.resolve_tags,
             wait: self.wait,
             limits: self.limits.limits(),
             unexpected: self.all || !selection.is_everything(),

@@ -179,6 +179,8 @@ pub enum Code {
     Digest {
         /// SHA-256 of the zip.
         sha256: Sha256Digest,
+        /// Its size in bytes, when the source knows it. A zip with this digest and another size there cannot be.
+        size: Option<u64>,
         /// The content hash of its tree (`t1:…`), when the source knows it: then another zip with the same contents is told
         /// from other contents without the expected package.
         tree: Option<String>,

@@ -4,19 +4,18 @@
 //! be reviewed. `docs/larder.lock.schema.json` is its JSON Schema. An ARN of the function's own account is written without the
 //! account (`arn:aws:lambda:eu-west-1::layer:common:3`), unless the account is in the entry.
 
+mod check;
+mod stated;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Number;
 
-use super::{
-    Accept, AliasExpectation, Code, Config, Expectation, Files, Layer, Named, Source, SourceKind,
-    State, Stated, Target, accept,
-};
-use crate::digest::Sha256Digest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::function::FunctionRef;
+
+pub use stated::read;
 
 /// The version that is written.
 pub const LOCKFILE_VERSION: u32 = 1;
@@ -134,7 +133,7 @@ pub struct LockedAccept {
     /// The last day it is accepted on: `2026-12-31`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
-    /// Why.
+    /// Why. A lock without it is refused: an exception that nobody can explain is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -179,55 +178,6 @@ impl Lock {
         lock.check()?;
         lock.sort();
         Ok(lock)
-    }
-
-    fn check(&self) -> Result<()> {
-        let wrong = |entry: &Entry, message: String| {
-            Err(Error::new(ErrorKind::Usage, message)
-                .about(format!("{} in {}", entry.name, entry.region)))
-        };
-        let mut seen = BTreeSet::new();
-        for entry in &self.functions {
-            if !seen.insert((&entry.name, &entry.region, &entry.account)) {
-                return wrong(entry, "the lockfile has this function twice".to_owned());
-            }
-            if let Err(e) = entry.reference() {
-                return wrong(entry, format!("the lockfile's name is no function: {e}"));
-            }
-            if !crate::function::is_region(&entry.region) {
-                return wrong(entry, format!("{:?} is no region", entry.region));
-            }
-            for locked in entry.all() {
-                if let Err(message) = locked.check() {
-                    return wrong(entry, message);
-                }
-            }
-            for (name, alias) in &entry.aliases {
-                let routed = std::iter::once(&alias.version).chain(alias.weights.keys());
-                for version in routed {
-                    if !alias.versions.contains_key(version) {
-                        let message =
-                            format!("the alias {name} routes to {version}, which is not there");
-                        return wrong(entry, message);
-                    }
-                }
-                if let Some(weight) = alias
-                    .weights
-                    .values()
-                    .find(|w| !w.as_f64().is_some_and(|w| (0.0..=1.0).contains(&w)))
-                {
-                    let message = format!("the alias {name} has the weight {weight}");
-                    return wrong(entry, message);
-                }
-            }
-            if let Some(accept) = &entry.accept
-                && let Some(until) = &accept.until
-                && let Err(message) = accept::day(until)
-            {
-                return wrong(entry, format!("accept.until: {message}"));
-            }
-        }
-        Ok(())
     }
 
     fn sort(&mut self) {
@@ -283,82 +233,6 @@ impl Entry {
     }
 }
 
-impl Locked {
-    fn check(&self) -> Result<(), String> {
-        for digest in [&self.code_sha256, &self.image_digest]
-            .into_iter()
-            .chain(self.layers.iter().map(|layer| &layer.code_sha256))
-            .flatten()
-        {
-            if digest.parse::<Sha256Digest>().is_err() {
-                return Err(format!("{digest:?} is no SHA-256 digest"));
-            }
-        }
-        for (hash, prefix) in [(&self.tree, "t1:"), (&self.h1, "h1:")] {
-            if let Some(hash) = hash
-                && hash
-                    .strip_prefix(prefix)
-                    .is_none_or(|rest| Sha256Digest::from_base64(rest).is_err())
-            {
-                return Err(format!("{hash:?} is no content hash {prefix}…"));
-            }
-        }
-        Ok(())
-    }
-
-    fn state(&self) -> State {
-        let digest = |text: &Option<String>| text.as_ref().and_then(|d| d.parse().ok());
-        let basis = "code_sha256 of the lock".to_owned();
-        let code = match (digest(&self.code_sha256), self.package_type.as_str()) {
-            (code, "Image") => Code::Image {
-                digest: digest(&self.image_digest).or(code),
-                uri: None,
-                basis: "image digest of the lock".to_owned(),
-            },
-            (Some(sha256), _) => Code::Digest {
-                sha256,
-                tree: self.tree.clone(),
-                h1: self.h1.clone(),
-                basis,
-                instead: Vec::new(),
-            },
-            (None, _) => Code::CannotTell("the lock has no code_sha256 of it".to_owned()),
-        };
-        State {
-            code,
-            layers: Some(self.layers.iter().map(LockedLayer::expected).collect()),
-            config: Config {
-                package_type: Some(self.package_type.clone()),
-                runtime: self.runtime.clone(),
-                handler: self.handler.clone(),
-                architectures: Some(self.architectures.clone()),
-                memory_size: self.memory_size,
-                timeout: self.timeout,
-                role: self.role.clone(),
-                environment: Some(self.environment.clone()),
-                config_sha256: self.config_sha256.clone(),
-            },
-        }
-    }
-}
-
-impl LockedLayer {
-    fn expected(&self) -> Layer {
-        let digest = self.code_sha256.as_ref().and_then(|d| d.parse().ok());
-        Layer {
-            label: self.arn.clone(),
-            arn: Some(self.arn.clone()),
-            code: digest.map_or(Code::Unstated, |sha256| Code::Digest {
-                sha256,
-                tree: None,
-                h1: None,
-                basis: "code_sha256 of the lock".to_owned(),
-                instead: Vec::new(),
-            }),
-        }
-    }
-}
-
 /// `arn` without the account where that is `account`: so an entry without its account has none in its ARNs either.
 pub fn without_account(arn: &str, account: &str) -> String {
     let mut parts: Vec<&str> = arn.splitn(6, ':').collect();
@@ -377,91 +251,12 @@ pub fn with_account(arn: &str, account: &str) -> String {
     parts.join(":")
 }
 
-/// Reads the lockfile at `path` as expectations.
-///
-/// # Errors
-/// It cannot be read, or is no lockfile of a version that is known.
-pub fn read(path: &Path, files: &dyn Files) -> Result<Stated> {
-    let shown = path.display().to_string();
-    let json = files.read(path)?;
-    let lock = Lock::from_json(&json).map_err(|e| e.about(shown.clone()))?;
-    let lines = lines(&json);
-    let mut stated = Stated::default();
-    for entry in &lock.functions {
-        let function = entry
-            .reference()
-            .map_err(|e| Error::new(ErrorKind::Usage, e).about(shown.clone()))?;
-        let label = format!("{} in {}", entry.name, entry.region);
-        let line = lines.get(&(entry.name.clone(), entry.region.clone()));
-        stated.expectations.push(Expectation {
-            target: Target {
-                function: Named::Function(function),
-                region: Some(entry.region.clone()),
-                account: entry.account.clone(),
-                qualifier: None,
-            },
-            source: Source::new(SourceKind::Lock, shown.clone())
-                .labelled(label)
-                .at_line(line.copied()),
-            state: entry.latest.state(),
-            aliases: entry
-                .aliases
-                .iter()
-                .map(|(name, alias)| AliasExpectation {
-                    name: name.clone(),
-                    version: alias.version.clone(),
-                    weights: alias
-                        .weights
-                        .iter()
-                        .map(|(version, weight)| {
-                            (version.clone(), weight.as_f64().unwrap_or_default())
-                        })
-                        .collect(),
-                    versions: alias
-                        .versions
-                        .iter()
-                        .map(|(version, locked)| (version.clone(), locked.state()))
-                        .collect(),
-                    source: None,
-                })
-                .collect(),
-            aliases_complete: true,
-            accept: entry.accept.as_ref().map(|accept| Accept {
-                code_sha256: accept.code_sha256.clone(),
-                until: accept.until.clone(),
-                reason: accept.reason.clone(),
-            }),
-            notes: Vec::new(),
-        });
-    }
-    Ok(stated)
-}
-
-/// The line of each entry's name in a file as larder writes it; of another form none are known.
-fn lines(json: &[u8]) -> BTreeMap<(String, String), u32> {
-    let text = String::from_utf8_lossy(json);
-    let value = |line: &str, field: &str| -> Option<String> {
-        let rest = line.strip_prefix(&format!("      \"{field}\": "))?;
-        serde_json::from_str(rest.trim_end_matches(',')).ok()
-    };
-    let mut found = BTreeMap::new();
-    let mut name: Option<(String, u32)> = None;
-    for (number, line) in (1_u32..).zip(text.lines()) {
-        if let Some(here) = value(line, "name") {
-            name = Some((here, number));
-        } else if let Some(region) = value(line, "region")
-            && let Some((name, number)) = name.take()
-        {
-            found.entry((name, region)).or_insert(number);
-        }
-    }
-    found
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::PathBuf;
+    use crate::digest::Sha256Digest;
+    use crate::drift::Named;
+    use std::path::{Path, PathBuf};
 
     pub(super) fn entry(name: &str) -> Entry {
         Entry {

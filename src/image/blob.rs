@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::manifest::Descriptor;
-use super::registry::{Item, Registry};
+use super::registry::{By, Item, Registry};
 use crate::digest::Sha256Digest;
 use crate::error::{ErrorKind, Result};
 use crate::http::{HttpClient, Response};
@@ -52,7 +52,7 @@ impl Blob {
         Item {
             repository: &self.repository,
             section: "blobs",
-            digest: self.digest,
+            by: By::Digest(self.digest),
         }
     }
 

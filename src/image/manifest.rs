@@ -258,6 +258,11 @@ impl Manifest {
 }
 
 impl Descriptor {
+    /// Whether it is an index, by its media type.
+    pub fn is_index(&self) -> bool {
+        matches!(self.media_type.as_str(), OCI_INDEX | DOCKER_LIST)
+    }
+
     /// Whether it is a layer that may not be passed on, with the addresses where its owner gives it out ("Non-Distributable
     /// Layers" in the OCI Image Specification): registries do not hold such.
     pub fn is_foreign(&self) -> bool {

@@ -28,6 +28,7 @@ use crate::task::or_interrupted;
 use crate::transfer::{self, Stats};
 
 pub(crate) use kept::top_is;
+pub(super) use manifests::Asking;
 use share::Share;
 
 /// How many blobs are fetched at once. Each holds some MiB of buffers at the most.
@@ -235,7 +236,7 @@ impl Work<'_> {
 
     /// Fetches blobs, several at once. The first that cannot be had ends it.
     async fn blobs(&self, mut missing: Vec<Descriptor>) -> Result<Stats> {
-        let registry = self.registries.open(self.reference).await?;
+        let registry = self.registries.open(self.reference.place()).await?;
         let size = missing
             .iter()
             .map(|blob| blob.size)

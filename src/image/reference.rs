@@ -11,9 +11,15 @@ const MAX_REPOSITORY: usize = 255;
 /// An image by digest: `REGISTRY/REPOSITORY@sha256:<hex>`. A tag beside the digest says nothing, and is left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reference {
-    registry: String,
-    repository: String,
+    repository: Repository,
     digest: Sha256Digest,
+}
+
+/// A repository of a registry: `REGISTRY/NAME`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repository {
+    registry: String,
+    name: String,
 }
 
 /// A registry of Amazon ECR, as its host name tells.
@@ -57,33 +63,23 @@ impl Reference {
             .strip_prefix("sha256:")
             .and_then(|hex| Sha256Digest::from_hex(hex).ok())
             .ok_or_else(|| ReferenceError::Digest(quoted()))?;
-        let (registry, path) = name
-            .split_once('/')
-            .ok_or_else(|| ReferenceError::NoRegistry(quoted()))?;
-        if !is_registry(registry) {
-            return Err(ReferenceError::NoRegistry(quoted()));
-        }
-        let repository = path
-            .split_once(':')
-            .map_or(path, |(repository, _)| repository);
-        if !is_repository(repository) {
-            return Err(ReferenceError::Repository(quoted()));
-        }
-        Ok(Self {
-            registry: registry.to_ascii_lowercase(),
-            repository: repository.to_owned(),
-            digest,
-        })
+        let (repository, _) = Repository::parse(name)?;
+        Ok(Self { repository, digest })
+    }
+
+    /// The repository, in its registry.
+    pub fn place(&self) -> &Repository {
+        &self.repository
     }
 
     /// The registry: a host, with a port where it has one.
     pub fn registry(&self) -> &str {
-        &self.registry
+        &self.repository.registry
     }
 
     /// The repository's name in the registry.
     pub fn repository(&self) -> &str {
-        &self.repository
+        &self.repository.name
     }
 
     /// The digest of the image's manifest or index.
@@ -93,22 +89,73 @@ impl Reference {
 
     /// Which registry of ECR it is, if it is one.
     pub fn ecr(&self) -> Option<Ecr> {
-        Ecr::of_host(&self.registry)
+        self.repository.ecr()
     }
 
     /// Whether the registry is on this machine: such a one is asked over plain HTTP, as Docker does.
     pub fn is_loopback(&self) -> bool {
-        is_loopback(&self.registry)
+        self.repository.is_loopback()
     }
 }
 
 impl fmt::Display for Reference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}/{}@sha256:{}",
-            self.registry, self.repository, self.digest
-        )
+        write!(f, "{}@sha256:{}", self.repository, self.digest)
+    }
+}
+
+impl Repository {
+    /// Reads `REGISTRY/NAME[:TAG][@DIGEST]`, and gives the tag beside it. A digest is not looked at.
+    ///
+    /// # Errors
+    /// It names no registry, or no repository.
+    pub fn parse(text: &str) -> Result<(Self, Option<&str>), ReferenceError> {
+        let quoted = || text.chars().take(300).collect::<String>();
+        let text_without = text.split('@').next().unwrap_or_default();
+        let (registry, path) = text_without
+            .split_once('/')
+            .ok_or_else(|| ReferenceError::NoRegistry(quoted()))?;
+        if !is_registry(registry) {
+            return Err(ReferenceError::NoRegistry(quoted()));
+        }
+        let (name, tag) = match path.split_once(':') {
+            Some((name, tag)) => (name, Some(tag).filter(|tag| is_tag(tag))),
+            None => (path, None),
+        };
+        if !is_repository(name) {
+            return Err(ReferenceError::Repository(quoted()));
+        }
+        let repository = Self {
+            registry: registry.to_ascii_lowercase(),
+            name: name.to_owned(),
+        };
+        Ok((repository, tag))
+    }
+
+    /// The registry: a host, with a port where it has one.
+    pub fn registry(&self) -> &str {
+        &self.registry
+    }
+
+    /// Its name in the registry.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Which registry of ECR it is in, if it is one.
+    pub fn ecr(&self) -> Option<Ecr> {
+        Ecr::of_host(&self.registry)
+    }
+
+    /// Whether the registry is on this machine.
+    pub fn is_loopback(&self) -> bool {
+        is_loopback(&self.registry)
+    }
+}
+
+impl fmt::Display for Repository {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.registry, self.name)
     }
 }
 
@@ -203,6 +250,15 @@ fn is_repository(text: &str) -> bool {
     text.len() <= MAX_REPOSITORY && text.split('/').all(component)
 }
 
+/// A tag as registries take it (OCI Distribution Specification 1.1, "Pulling manifests").
+fn is_tag(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
+    !text.is_empty()
+        && text.len() <= 128
+        && text.bytes().all(plain)
+        && !text.starts_with(['.', '-'])
+}
+
 /// Lambda names the image, so a name that is none is no answer of Lambda's to go by.
 impl From<ReferenceError> for Error {
     fn from(error: ReferenceError) -> Self {
@@ -245,6 +301,22 @@ mod tests {
                 format!("{registry}/{repository}@sha256:{HEX}")
             );
         }
+    }
+
+    #[test]
+    fn a_repository_is_read_with_the_tag_beside_it() {
+        for (text, tag) in [
+            ("127.0.0.1:5000/team/app:v1.0", Some("v1.0")),
+            ("127.0.0.1:5000/team/app", None),
+            ("127.0.0.1:5000/team/app:v1@sha256:00", Some("v1")),
+            ("127.0.0.1:5000/team/app:a/../b", None),
+            ("127.0.0.1:5000/team/app:", None),
+        ] {
+            let (repository, found) = Repository::parse(text).unwrap();
+            assert_eq!(repository.to_string(), "127.0.0.1:5000/team/app", "{text}");
+            assert_eq!(found, tag, "{text}");
+        }
+        assert!(Repository::parse("app:v1").is_err());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A registry as it is asked: where, with which credential, and what its refusals mean (OCI Distribution Specification 1.1).
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -10,7 +11,7 @@ use url::Url;
 use super::challenge::{self, Challenge};
 use super::ecr::Tokens;
 use super::login;
-use super::reference::{Ecr, Reference, is_loopback};
+use super::reference::{Ecr, Repository, is_loopback};
 use crate::aws::Session;
 use crate::aws::service::Service;
 use crate::digest::Sha256Digest;
@@ -53,17 +54,17 @@ impl Registries {
         &self.0.session
     }
 
-    /// The registry of `reference`. For one of ECR's, a token is got first.
-    pub(super) async fn open(&self, reference: &Reference) -> Result<Arc<Registry>> {
-        let name = reference.registry();
+    /// The registry of `repository`. For one of ECR's, a token is got first.
+    pub(super) async fn open(&self, repository: &Repository) -> Result<Arc<Registry>> {
+        let name = repository.registry();
         let mut registries = self.0.registries.lock().await;
         if let Some(known) = registries.get(name) {
             return Ok(Arc::clone(known));
         }
-        let ecr = reference.ecr();
+        let ecr = repository.ecr();
         let base = match &ecr {
             Some(ecr) => self.ecr_base(name, ecr).await?,
-            None if reference.is_loopback() => url_of("http", name)?,
+            None if repository.is_loopback() => url_of("http", name)?,
             None => url_of("https", name)?,
         };
         let registry = Arc::new(Registry {
@@ -124,13 +125,30 @@ struct Held {
     serial: u64,
 }
 
-/// What is asked for: a manifest or a blob of a repository, by digest.
+/// By what a registry is asked.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum By<'a> {
+    Digest(Sha256Digest),
+    /// What it names may be another thing in a moment.
+    Tag(&'a str),
+}
+
+impl fmt::Display for By<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Digest(digest) => write!(f, "sha256:{digest}"),
+            Self::Tag(tag) => f.write_str(tag),
+        }
+    }
+}
+
+/// What is asked for: a manifest or a blob of a repository.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Item<'a> {
     pub(super) repository: &'a str,
     /// `manifests` or `blobs`.
     pub(super) section: &'static str,
-    pub(super) digest: Sha256Digest,
+    pub(super) by: By<'a>,
 }
 
 impl Registry {
@@ -141,17 +159,21 @@ impl Registry {
         let Item {
             repository,
             section,
-            digest,
+            by,
         } = item;
-        url.set_path(&format!("{base}/v2/{repository}/{section}/sha256:{digest}"));
+        url.set_path(&format!("{base}/v2/{repository}/{section}/{by}"));
         url.set_query(None);
         url.set_fragment(None);
         url
     }
 
-    /// How errors name it: `registry/repository@sha256:…`.
+    /// How errors name it: `registry/repository@sha256:…`, or with a tag.
     pub(super) fn name(&self, item: Item<'_>) -> String {
-        format!("{}/{}@sha256:{}", self.name, item.repository, item.digest)
+        let mark = match item.by {
+            By::Digest(_) => '@',
+            By::Tag(_) => ':',
+        };
+        format!("{}/{}{mark}{}", self.name, item.repository, item.by)
     }
 
     /// Begins a GET. A credential is got where the registry asks for one, and once more when it is refused. What is left of

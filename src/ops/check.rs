@@ -8,14 +8,18 @@
 //! The cheapest order: the digest in a listing or in GetFunctionConfiguration, then contents that were seen before, and
 //! GetFunction with a download only for a difference that contents can explain.
 
+mod agree;
 mod aliases;
 mod code;
+mod diffs;
 mod function;
+mod image;
+mod jobs;
 mod layers;
 pub mod sources;
 mod wanted;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,8 +32,7 @@ use crate::aws::{Session, SessionOptions};
 use crate::digest::Sha256Digest;
 use crate::drift::accept::Exceptions;
 use crate::drift::{
-    Cache, Expectation, FunctionResult, Named, Report, ReportWarning, SourceKind, Stated, Status,
-    Target,
+    Cache, Expectation, FunctionResult, Named, Report, ReportWarning, Stated, Status,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, Reporter};
@@ -39,6 +42,7 @@ use crate::task::or_interrupted;
 use crate::unpack::Limits;
 
 use super::deployed::{ONE_BY_ONE, Place};
+use jobs::Job;
 use layers::LayerHash;
 
 /// What is checked, and how.
@@ -61,13 +65,15 @@ pub struct CheckOptions {
     pub download: bool,
     /// Add unified diffs.
     pub diff: bool,
+    /// Ask the registry what tags of images name now: a tag that has moved is a note.
+    pub resolve_tags: bool,
     /// How long to wait for a function that is being changed.
     pub wait: Duration,
     /// Bounds of reading packages.
     pub limits: Limits,
     /// Report deployed functions of which nothing is expected, as far as they are selected.
     pub unexpected: bool,
-    /// Which functions: by name for expectations too, by tag for unexpected ones alone.
+    /// Which functions, of the expected and of the unexpected ones.
     pub selection: Selection,
     /// A layer version that is deleted or denied makes its function unknown.
     pub strict_layers: bool,
@@ -90,6 +96,7 @@ impl Default for CheckOptions {
             config: false,
             download: true,
             diff: false,
+            resolve_tags: false,
             wait: Duration::from_secs(60),
             limits: Limits::default(),
             unexpected: false,
@@ -135,14 +142,8 @@ struct Checker {
     diff_budget: usize,
     /// The name of every function of which anything is expected, selected or not, with the region if it is stated.
     expected: BTreeSet<(Option<String>, String)>,
-}
-
-/// One function of one region, and what is expected of it.
-struct Job {
-    function: FunctionRef,
-    expectation: Expectation,
-    /// The user named the qualifier with the function: then nothing else of it is compared.
-    only: Option<String>,
+    /// Of how many expected functions the name cannot be told.
+    unnamed: usize,
 }
 
 async fn run(
@@ -162,6 +163,11 @@ async fn run(
         layer_hashes: HashMap::new(),
         diff_budget: crate::drift::diff::MAX_REPORT,
         expected: expected_names(&stated.expectations),
+        unnamed: stated
+            .expectations
+            .iter()
+            .filter(|e| !matches!(e.target.function, Named::Function(_)))
+            .count(),
         options,
     };
     let states_something = !stated.expectations.is_empty();
@@ -186,7 +192,7 @@ async fn run(
             functions.find_map(|f| f.region().map(ToOwned::to_owned))
         });
     let session = Session::connect(common, hint.as_deref()).await?;
-    let regions = checker.jobs(&session, stated.expectations);
+    let regions = checker.jobs(&session, stated.expectations).await?;
     for (region, jobs) in regions {
         let session = session.in_region(&region)?;
         let mut place = Place::new(session, Arc::clone(&checker.reporter));
@@ -238,202 +244,106 @@ impl Checker {
         });
     }
 
-    /// The regions that are listed for functions expected nowhere, without any comparison yet.
-    fn listed_regions(
-        &self,
-        own: &str,
-        expectations: &[Expectation],
-    ) -> BTreeMap<String, Vec<Job>> {
-        if !self.options.unexpected {
-            return BTreeMap::new();
-        }
-        let named = &self.options.regions;
-        let mut regions: Vec<&str> = named.iter().map(String::as_str).collect();
-        if named.is_empty() {
-            // Those of all expectations, also of ones that are not selected.
-            let stated = expectations.iter().map(|e| &e.target.region);
-            regions.extend(stated.map(|region| region.as_deref().unwrap_or(own)));
-        }
-        if regions.is_empty() {
-            regions.push(own);
-        }
-        let places = regions.into_iter();
-        places
-            .map(|region| (region.to_owned(), Vec::new()))
-            .collect()
-    }
-
-    /// What is to be compared in which region. What cannot be placed becomes a result at once.
-    fn jobs(
-        &mut self,
-        session: &Session,
-        expectations: Vec<Expectation>,
-    ) -> BTreeMap<String, Vec<Job>> {
-        let own = session.region().to_owned();
-        let named = self.options.regions.clone();
-        let mut places = self.listed_regions(&own, &expectations);
-        let mut asked_for = vec![false; self.options.functions.len()];
-        for expectation in expectations {
-            let function = match &expectation.target.function {
-                Named::Function(function) => function.clone(),
-                Named::Resource { logical_id, .. } => {
-                    let reason = "the function's name is known to its stack alone";
-                    self.unplaced(
-                        &expectation,
-                        logical_id.clone(),
-                        reason,
-                        Some("--stack NAME asks CloudFormation for it"),
-                    );
-                    continue;
-                }
-                Named::Unknown {
-                    label,
-                    reason,
-                    cause,
-                } => {
-                    self.unplaced(&expectation, label.clone(), reason, None);
-                    if let (Some(cause), Some(result)) = (cause, self.results.last_mut()) {
-                        result.cause = Some(*cause);
-                    }
-                    continue;
-                }
-            };
-            let at = self.asked(&expectation, &function);
-            if !self.options.selection.matches_name(function.name()) {
-                // Something is expected of it, and it is not to be compared.
-                if let Some(at) = at {
-                    asked_for[at] = true;
-                }
-                continue;
-            }
-            if !self.options.functions.is_empty() && at.is_none() {
-                continue;
-            }
-            let regions = match &expectation.target.region {
-                Some(region) if named.is_empty() || named.contains(region) => vec![region.clone()],
-                // The command line names both the function and other regions: as everywhere, the option counts.
-                Some(region) if expectation.source.kind == SourceKind::CommandLine => {
-                    self.warn(
-                        function.as_typed(),
-                        &format!(
-                            "the ARN names the region {region}, and {} is asked as you say",
-                            named.join(", ")
-                        ),
-                        Some("without --region the ARN's own region is asked"),
-                    );
-                    named.clone()
-                }
-                Some(_) => continue,
-                None if named.is_empty() => vec![own.clone()],
-                None => named.clone(),
-            };
-            let mut only = expectation.target.qualifier.clone();
-            if let Some(at) = at {
-                asked_for[at] = true;
-                let qualifier = self.options.functions[at].qualifier();
-                only = qualifier.map(ToOwned::to_owned).or(only);
-            }
-            for region in regions {
-                places.entry(region).or_default().push(Job {
-                    function: function.clone(),
-                    expectation: expectation.clone(),
-                    only: only.clone(),
-                });
-            }
-        }
-        for (at, function) in self.options.functions.clone().into_iter().enumerate() {
-            if asked_for[at] {
-                continue;
-            }
-            // Somebody wants it checked, and no source says anything about it.
-            let region = match (named.first(), function.region()) {
-                (Some(named), _) => named.clone(),
-                (None, Some(region)) => region.to_owned(),
-                (None, None) => own.clone(),
-            };
-            places.entry(region).or_default().push(Job {
-                only: function.qualifier().map(ToOwned::to_owned),
-                expectation: Expectation::of_code(
-                    Target::of(function.clone()),
-                    crate::drift::Source::new(SourceKind::CommandLine, ""),
-                    crate::drift::Code::CannotTell(NOTHING.to_owned()),
-                ),
-                function,
-            });
-        }
-        places
-    }
-
-    /// Which of the functions on the command line an expectation is about.
-    fn asked(&self, expectation: &Expectation, function: &FunctionRef) -> Option<usize> {
-        let target = &expectation.target;
-        self.options.functions.iter().position(|asked| {
-            let agree = |asked: Option<&str>, stated: Option<&str>| match (asked, stated) {
-                (Some(asked), Some(stated)) => asked == stated,
-                _ => true,
-            };
-            asked.name() == function.name()
-                && agree(asked.region(), target.region.as_deref())
-                && agree(asked.account(), target.account.as_deref())
-        })
-    }
-
-    fn unplaced(
-        &mut self,
-        expectation: &Expectation,
-        label: String,
-        reason: &str,
-        hint: Option<&str>,
-    ) {
-        let qualifier = expectation.target.qualifier.as_deref().unwrap_or("$LATEST");
-        let mut result = FunctionResult::new(label, qualifier, Status::Unknown);
-        result.reason = Some(reason.to_owned());
-        result.cause = Some(ErrorKind::Usage);
-        result.expected = Some(function::expected_of(&expectation.source));
-        result.notes.clone_from(&expectation.notes);
-        result.notes.extend(hint.map(ToOwned::to_owned));
-        self.results.push(result);
-    }
-
     async fn region(&mut self, place: &mut Place, jobs: Vec<Job>) -> Result<()> {
         let names: BTreeSet<&str> = jobs.iter().map(|job| job.function.name()).collect();
+        let mut unlisted = None;
         if self.options.unexpected || names.len() > ONE_BY_ONE {
             let aliases =
                 self.options.aliases || jobs.iter().any(|job| !job.expectation.aliases.is_empty());
             let scope = if aliases { Scope::All } else { Scope::Latest };
             match place.list(scope).await {
                 Ok(()) => {}
-                Err(e) if e.kind() == ErrorKind::AccessDenied && !self.options.unexpected => {
-                    let region = place.session.region().to_owned();
-                    self.warn(
-                        &region,
-                        "the functions cannot be listed, so each is asked for by itself",
-                        e.hint_text(),
-                    );
+                Err(e) if e.kind() == ErrorKind::AccessDenied => {
+                    if !jobs.is_empty() {
+                        let region = place.session.region().to_owned();
+                        self.warn(
+                            &region,
+                            "the functions cannot be listed, so each is asked for by itself",
+                            e.hint_text(),
+                        );
+                    }
+                    unlisted = Some(e);
                 }
+                Err(e) if is_fatal(&e) => return Err(e),
                 // Nothing of this region can be told.
                 Err(e) => {
-                    if jobs.is_empty() {
-                        return Err(e);
-                    }
                     for job in &jobs {
                         self.failed(place, job, &e);
+                    }
+                    if self.options.unexpected {
+                        self.untold(place, &e);
                     }
                     return Ok(());
                 }
             }
         }
+        let tags = &self.options.selection.tags;
+        let tagged = if tags.is_empty() {
+            None
+        } else {
+            Some(place.session.functions_tagged(tags).await?)
+        };
         for job in jobs {
-            self.function(place, &job).await?;
+            if self.is_meant(place, &job, tagged.as_ref()).await? {
+                self.function(place, &job).await?;
+            }
         }
-        if self.options.unexpected {
-            self.unexpected(place).await?;
+        match unlisted {
+            Some(e) if self.options.unexpected => self.untold(place, &e),
+            _ if self.options.unexpected => self.unexpected(place, tagged.as_ref()),
+            _ => {}
         }
         Ok(())
     }
 
+    /// Whether a function has the tags that were asked for. One that is not there has none that could be asked for: it is meant,
+    /// and missing.
+    async fn is_meant(
+        &mut self,
+        place: &mut Place,
+        job: &Job,
+        tagged: Option<&BTreeSet<String>>,
+    ) -> Result<bool> {
+        let Some(tagged) = tagged else {
+            return Ok(true);
+        };
+        let (name, account) = (job.function.name(), job.function.account());
+        let is = |arn: &String| {
+            arn.parse::<FunctionRef>().is_ok_and(|tagged| {
+                tagged.name() == name && account.is_none_or(|own| tagged.account() == Some(own))
+            })
+        };
+        if tagged.iter().any(is) {
+            return Ok(true);
+        }
+        match place.find(&job.function, "$LATEST").await {
+            Ok(found) => Ok(found.is_none()),
+            Err(e) if e.kind() == ErrorKind::Interrupted => Err(e),
+            Err(e) => {
+                self.failed(place, job, &e);
+                Ok(false)
+            }
+        }
+    }
+
+    /// Which functions are expected nowhere cannot be told: without a list they are not known.
+    fn untold(&mut self, place: &Place, error: &Error) {
+        let region = place.session.region();
+        let all = format!("arn:aws:lambda:{region}:*:function:*");
+        let mut result = FunctionResult::new(all, "$LATEST", Status::Unknown);
+        result.reason = Some(format!(
+            "whether functions are deployed in {region} that are expected nowhere cannot be told: {}",
+            error.sentence()
+        ));
+        result.cause = Some(error.kind());
+        result
+            .notes
+            .extend(error.hint_text().map(ToOwned::to_owned));
+        self.results.push(result);
+    }
+
     /// Functions that are deployed, selected, and expected nowhere.
-    async fn unexpected(&mut self, place: &Place) -> Result<()> {
+    fn unexpected(&mut self, place: &Place, tagged: Option<&BTreeSet<String>>) {
         let region = place.session.region();
         let is_expected = |name: &str| {
             let of = |region: Option<&str>| {
@@ -443,16 +353,10 @@ impl Checker {
             of(None) || of(Some(region))
         };
         let asked = |name: &str| self.options.functions.iter().any(|f| f.name() == name);
-        let tags = &self.options.selection.tags;
-        let tagged = if tags.is_empty() {
-            None
-        } else {
-            Some(place.session.functions_tagged(tags).await?)
-        };
         for listed in place.all() {
             if is_expected(listed.name())
                 || asked(listed.name())
-                || !self.options.selection.matches(listed, tagged.as_ref())
+                || !self.options.selection.matches(listed, tagged)
             {
                 continue;
             }
@@ -460,9 +364,14 @@ impl Checker {
                 FunctionResult::new(listed.function_arn(), "$LATEST", Status::Unexpected);
             result.reason = Some("it is deployed, and expected nowhere".to_owned());
             result.deployed = Some(code::deployed_of(listed));
+            if self.unnamed > 0 {
+                result.notes.push(format!(
+                    "of {} expected functions the name cannot be told, and this may be one of them",
+                    self.unnamed
+                ));
+            }
             self.results.push(result);
         }
-        Ok(())
     }
 
     fn failed(&mut self, place: &Place, job: &Job, error: &Error) {
@@ -480,5 +389,13 @@ impl Checker {
     }
 }
 
-/// Why a function on the command line is not expected.
-const NOTHING: &str = "no source says anything about this function";
+/// A failure that no other function of the run could do better with.
+fn is_fatal(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Interrupted
+            | ErrorKind::Bug
+            | ErrorKind::NoCredentials
+            | ErrorKind::CredentialsRefused
+    )
+}

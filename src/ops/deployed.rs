@@ -8,6 +8,7 @@ use crate::aws::Session;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::Reporter;
 use crate::function::FunctionRef;
+use crate::image::Registries;
 use crate::lambda::{Alias, Lambda, Listed, Scope};
 
 /// Up to so many functions are asked for one by one, each with its state; more by a listing.
@@ -19,6 +20,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 pub(super) struct Place {
     pub(super) session: Session,
     pub(super) lambda: Lambda,
+    /// Asked where the digest of an image alone does not tell. Makes no call before.
+    pub(super) registries: Registries,
     listing: Option<Listing>,
     /// What was asked one by one, so that it is asked once.
     asked: HashMap<(String, String), Listed>,
@@ -43,6 +46,7 @@ impl Place {
     pub(super) fn new(session: Session, reporter: Arc<dyn Reporter>) -> Self {
         Self {
             lambda: Lambda::new(&session, reporter),
+            registries: Registries::new(&session),
             session,
             listing: None,
             asked: HashMap::new(),

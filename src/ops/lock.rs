@@ -3,6 +3,8 @@
 //! What an earlier lock knows of a package or a layer version is taken over, because neither changes: a package is downloaded
 //! only where its digest is new, to know what is in it.
 
+mod packages;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,20 +12,17 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::deployed::{ONE_BY_ONE, Place};
-use super::obtain;
 use super::select::Selection;
 use crate::aws::{Session, SessionOptions};
 use crate::digest::Sha256Digest;
-use crate::drift::lock::{
-    Entry, Lock, Locked, LockedAlias, LockedLayer, with_account, without_account,
-};
-use crate::drift::{Cache, Config, Contents};
+use crate::drift::lock::{Entry, Lock, Locked, LockedAlias, LockedLayer, without_account};
+use crate::drift::{Cache, Config};
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, Reporter};
 use crate::function::FunctionRef;
 use crate::lambda::{Listed, Scope};
-use crate::task::{blocking, or_interrupted};
-use crate::unpack::{Duplicates, Limits};
+use crate::task::or_interrupted;
+use crate::unpack::Limits;
 
 /// What is locked, and how.
 #[derive(Debug, Clone)]
@@ -381,7 +380,18 @@ impl Locker {
         let digest = code_sha256
             .as_deref()
             .and_then(|d| d.parse::<Sha256Digest>().ok());
-        let image = listed.package_type() == "Image";
+        let image = match listed.package_type() {
+            "Zip" => false,
+            "Image" => true,
+            other => {
+                return Err(Error::new(
+                    ErrorKind::Service,
+                    format!("it is of the package type {other:?}, which a lock cannot hold"),
+                )
+                .about(function.to_string())
+                .hint("a newer larder may know it"));
+            }
+        };
         let known = code_sha256
             .as_deref()
             .and_then(|code| before?.with_code(code))
@@ -411,112 +421,6 @@ impl Locker {
             environment: config.environment.unwrap_or_default(),
             config_sha256: config.config_sha256,
         })
-    }
-
-    /// The content hashes of a package: from the cache, else downloaded. None of one that is refused.
-    async fn hashes(
-        &self,
-        place: &Place,
-        function: &FunctionRef,
-        listed: &Listed,
-        digest: Sha256Digest,
-    ) -> Result<(Option<String>, Option<String>)> {
-        #[expect(clippy::single_match_else, reason = "the second arm is long")]
-        let contents = match self.options.cache.get(digest) {
-            Some(contents) => contents,
-            None => {
-                let qualifier = (listed.version() != "$LATEST").then(|| listed.version());
-                let function = FunctionRef::new(function.unqualified(), qualifier)
-                    .map_err(|e| Error::from(e).about(function.to_string()))?;
-                let package = obtain::function_package(
-                    &place.session,
-                    &place.lambda,
-                    &function,
-                    digest,
-                    Arc::clone(&self.reporter),
-                )
-                .await?;
-                let (limits, cancel) = (self.options.limits.clone(), self.cancel.clone());
-                let cache = self.options.cache.clone();
-                let contents = blocking(move || {
-                    let contents = Contents::of_package(&package, &limits, &cancel);
-                    if cancel.is_cancelled() {
-                        return Err(Error::interrupted());
-                    }
-                    if let Ok(contents) = &contents
-                        && limits.duplicates == Duplicates::Refuse
-                    {
-                        cache.put(digest, contents);
-                    }
-                    Ok(contents)
-                })
-                .await?;
-                match contents {
-                    Ok(contents) => contents,
-                    Err(e) => {
-                        self.warn(
-                            &function.to_string(),
-                            &format!("its package is locked by its digest alone: {e}"),
-                            e.hint_text(),
-                        );
-                        return Ok((None, None));
-                    }
-                }
-            }
-        };
-        let hashes = contents.hashes();
-        Ok((hashes.h1, Some(hashes.tree)))
-    }
-
-    async fn layers(
-        &mut self,
-        place: &Place,
-        listed: &Listed,
-        before: Option<&Entry>,
-        own: &impl Fn(&str) -> String,
-    ) -> Result<Vec<LockedLayer>> {
-        let mut layers = Vec::new();
-        for layer in listed.layers() {
-            let known = before.into_iter().flat_map(Entry::layers).find(|known| {
-                known.code_sha256.is_some()
-                    && with_account(&known.arn, listed.account()) == layer.arn
-            });
-            let locked = match (known, self.layers.get(&layer.arn)) {
-                (Some(known), _) => Some(known.clone()),
-                (None, Some(asked)) => asked.clone(),
-                (None, None) => {
-                    let asked = self.layer(place, &layer.arn).await?;
-                    self.layers.insert(layer.arn.clone(), asked.clone());
-                    asked
-                }
-            };
-            layers.push(LockedLayer {
-                arn: own(&layer.arn),
-                code_sha256: locked.as_ref().and_then(|l| l.code_sha256.clone()),
-                code_size: locked.and_then(|l| l.code_size).or(layer.code_size),
-            });
-        }
-        Ok(layers)
-    }
-
-    /// The hash of a layer version; None of one that cannot be had, which is warned about.
-    async fn layer(&self, place: &Place, arn: &str) -> Result<Option<LockedLayer>> {
-        match place.lambda.describe_layer(arn).await {
-            Ok(described) => Ok(Some(LockedLayer {
-                arn: arn.to_owned(),
-                code_sha256: described.code_sha256_text().map(ToOwned::to_owned),
-                code_size: described.code_size(),
-            })),
-            Err(e)
-                if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::AccessDenied)
-                    && !self.options.strict_layers =>
-            {
-                let message = format!("its hash is locked as null: {}", e.sentence());
-                self.warn(arn, &message, e.hint_text());
-                Ok(None)
-            }
-            Err(e) => Err(e),
-        }
     }
 
     fn warn(&self, subject: &str, message: &str, hint: Option<&str>) {

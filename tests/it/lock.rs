@@ -441,7 +441,17 @@ fn the_schema_describes_what_is_written_and_refuses_what_is_not() {
         ("/functions/0/latest/tree", json!("t1:abc")),
         ("/functions/0/latest/environment", json!({"TOKEN": "x"})),
         ("/functions/0/aliases/live/weights", json!({"2": 7})),
-        ("/functions/0/accept", json!({"untill": "2026-12-31"})),
+        (
+            "/functions/0/accept",
+            json!({"untill": "2026-12-31", "reason": "why"}),
+        ),
+        ("/functions/0/accept", json!({"until": "2026-12-31"})),
+        ("/functions/0/accept", json!({"reason": ""})),
+        (
+            "/functions/0/accept",
+            json!({"reason": "why", "code_sha256": "abc"}),
+        ),
+        ("/functions/0/latest/package_type", json!("Jar")),
         ("/functions/0/latest", json!({})),
     ] {
         let mut bad = good.clone();

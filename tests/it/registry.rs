@@ -272,6 +272,52 @@ fn an_index_is_kept_with_one_of_its_images() {
 }
 
 #[test]
+fn a_check_asks_for_the_image_of_an_index_and_for_what_a_tag_names() {
+    let Some(registry) = Registry::start("") else {
+        return;
+    };
+    for family in [Family::Oci, Family::Docker] {
+        let of = |architecture: &str, seed| {
+            let image = Image::build(family).architecture(architecture);
+            image.layer(layer(seed, 2000)).create()
+        };
+        let (amd, arm, newer) = (of("amd64", 2), of("arm64", 3), of("amd64", 4));
+        let index = Image::index(family, &[("amd64", &amd), ("arm64", &arm)]);
+        let name = registry.push(&format!("check-{family:?}").to_lowercase(), &index);
+        let bench = Bench::new();
+        let check = |arguments: &[&str]| {
+            let mut all = vec!["check", "web", "--output", "json"];
+            all.extend(arguments);
+            bench.run(&all)
+        };
+        for (deployed, code) in [(&amd, 0), (&arm, 1)] {
+            bench
+                .aws
+                .function("web")
+                .image(&format!("{name}:v1"), &deployed.digest)
+                .create();
+            let ran = check(&["--expect", &index.digest]).expect(code);
+            let result = &ran.json()["functions"][0];
+            let text = format!("{}{}", result["reason"], result["notes"]);
+            assert!(text.contains("an index"), "{text}");
+        }
+        // The tag is moved in the real registry.
+        bench
+            .aws
+            .function("web")
+            .image(&format!("{name}:v1"), &amd.digest)
+            .create();
+        let moved = |ran: &crate::harness::Ran| ran.stdout.contains("has moved");
+        let arguments = ["--expect", &index.digest, "--resolve-tags"];
+        assert!(!moved(&check(&arguments).expect(0)));
+        registry.push(&format!("check-{family:?}").to_lowercase(), &newer);
+        let ran = check(&arguments).expect(0);
+        assert!(moved(&ran), "{}", ran.stdout);
+        assert!(ran.stdout.contains(&newer.digest), "{}", ran.stdout);
+    }
+}
+
+#[test]
 fn twenty_layers_come_and_an_update_asks_for_none_of_them_again() {
     let Some(registry) = Registry::start("") else {
         return;

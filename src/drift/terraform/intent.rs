@@ -159,6 +159,7 @@ impl Reader<'_> {
                 Ok(Some(sha256)) => {
                     return Code::Digest {
                         sha256,
+                        size: None,
                         tree: None,
                         h1: None,
                         basis: "source_code_hash".into(),
@@ -354,6 +355,7 @@ impl Reader<'_> {
 fn digest(sha256: Sha256Digest, basis: &str) -> Code {
     Code::Digest {
         sha256,
+        size: None,
         tree: None,
         h1: None,
         basis: basis.to_owned(),

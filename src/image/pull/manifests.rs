@@ -1,17 +1,18 @@
 //! The manifests of an image: each by its digest, kept here or fetched.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::super::layout::{INDEX_JSON, MAX_DEPTH, blob_path};
 use super::super::manifest::{
     ACCEPT, Contents, Descriptor, Kind, MAX_MANIFEST, Manifest, ManifestError, OCI_INDEX,
 };
-use super::super::registry::{Item, Registry};
+use super::super::reference::Repository;
+use super::super::registry::{By, Item, Registries, Registry};
 use super::{Pulled, PulledManifest, Work};
 use crate::digest::Sha256Digest;
 use crate::error::{Error, ErrorKind, Result};
-use crate::events::Event;
+use crate::events::{Event, Reporter};
 use crate::files;
 use crate::http::HttpError;
 use crate::transfer::retry::{Decision, Failure};
@@ -45,8 +46,9 @@ impl Work<'_> {
             if document.fetched {
                 out.fetched += 1;
                 out.stats.bytes += size;
-                let item = self.item(self.reference.digest());
-                let registry = self.registries.open(self.reference).await?;
+                let asking = self.asking();
+                let item = asking.item(By::Digest(self.reference.digest()));
+                let registry = self.registries.open(self.reference.place()).await?;
                 out.location = Some(registry.url(item).into());
             }
             out.manifests.push(PulledManifest {
@@ -98,11 +100,12 @@ impl Work<'_> {
             })
     }
 
-    fn item(&self, digest: Sha256Digest) -> Item<'_> {
-        Item {
-            repository: self.reference.repository(),
-            section: "manifests",
-            digest,
+    fn asking(&self) -> Asking<'_> {
+        Asking {
+            registries: self.registries,
+            repository: self.reference.place(),
+            reporter: self.reporter,
+            requests: &self.requests,
         }
     }
 
@@ -135,8 +138,11 @@ impl Work<'_> {
                 fetched: false,
             });
         }
-        let registry = self.registries.open(self.reference).await?;
-        let (json, served) = self.fetch_manifest(&registry, wanted.digest).await?;
+        let registry = self.registries.open(self.reference.place()).await?;
+        let (json, served) = self
+            .asking()
+            .fetch_manifest(&registry, By::Digest(wanted.digest))
+            .await?;
         if stated && json.len() as u64 != wanted.size {
             return Err(Error::new(
                 ErrorKind::Mismatch,
@@ -174,20 +180,39 @@ impl Work<'_> {
             .map(|root| root.media_type);
         Some((json, media_type))
     }
+}
 
-    /// A manifest of the registry's, with its `Content-Type`. Bytes of another digest are fetched once more, to rule out a
-    /// fault on the way.
-    async fn fetch_manifest(
+/// One repository as it is asked for manifests.
+pub(in crate::image) struct Asking<'a> {
+    pub(in crate::image) registries: &'a Registries,
+    pub(in crate::image) repository: &'a Repository,
+    pub(in crate::image) reporter: &'a dyn Reporter,
+    /// Counts the GETs.
+    pub(in crate::image) requests: &'a AtomicU64,
+}
+
+impl Asking<'_> {
+    fn item<'a>(&'a self, by: By<'a>) -> Item<'a> {
+        Item {
+            repository: self.repository.name(),
+            section: "manifests",
+            by,
+        }
+    }
+
+    /// A manifest of the registry's, with its `Content-Type`. Bytes of another digest than the one that was asked for are
+    /// fetched once more, to rule out a fault on the way.
+    pub(in crate::image) async fn fetch_manifest(
         &self,
         registry: &Registry,
-        digest: Sha256Digest,
+        by: By<'_>,
     ) -> Result<(Vec<u8>, Option<String>)> {
-        let subject = self.subject(digest);
+        let subject = registry.name(self.item(by));
         self.reporter.report(&Event::Asking { subject: &subject });
         let retry = *self.registries.session().retry();
         let (mut attempt, mut refuted) = (1, None);
         loop {
-            let asked = self.ask_manifest(registry, digest);
+            let asked = self.ask_manifest(registry, by);
             let answer = match tokio::time::timeout(MANIFEST_TIME, asked).await {
                 Ok(answer) => answer,
                 Err(_) => Err((
@@ -198,7 +223,9 @@ impl Work<'_> {
             let (failure, error) = match answer {
                 Ok((json, media_type)) => {
                     let found = Sha256Digest::of(&json);
-                    if found == digest {
+                    if matches!(by, By::Tag(_))
+                        || matches!(by, By::Digest(digest) if found == digest)
+                    {
                         return Ok((json, media_type));
                     }
                     if let Some(first) = refuted {
@@ -248,9 +275,9 @@ impl Work<'_> {
     async fn ask_manifest(
         &self,
         registry: &Registry,
-        digest: Sha256Digest,
+        by: By<'_>,
     ) -> Result<(Vec<u8>, Option<String>), (Failure, Error)> {
-        let item = self.item(digest);
+        let item = self.item(by);
         self.requests.fetch_add(1, Ordering::Relaxed);
         tracing::info!("GET {}", registry.url(item));
         let whole = Part {
@@ -272,7 +299,7 @@ impl Work<'_> {
             Ok(json) => Ok((json, media_type)),
             Err(HttpError::TooLong { .. }) => Err((
                 Failure::Permanent,
-                self.about(ManifestError::TooLarge, digest),
+                Error::from(ManifestError::TooLarge).about(registry.name(item)),
             )),
             Err(e) => Err(unanswered(e)),
         }

@@ -4,12 +4,11 @@
 use std::sync::Arc;
 
 use super::Checker;
+use super::diffs::ExpectedSide;
 use super::wanted::{Wanted, WantedImage, WantedZip};
 use crate::digest::Sha256Digest;
-use crate::drift::diff::{self, Secrets};
-use crate::drift::{
-    Change, ChangeKind, Changes, Contents, Deployed, Expected, Status, compare, loosened,
-};
+use crate::drift::diff::Secrets;
+use crate::drift::{ChangeKind, Changes, Contents, Deployed, Expected, Status, compare, loosened};
 use crate::error::{Error, ErrorKind, Result};
 use crate::function::FunctionRef;
 use crate::lambda::Listed;
@@ -18,9 +17,6 @@ use crate::ops::obtain;
 use crate::package::Verified;
 use crate::task::blocking;
 use crate::unpack;
-
-/// How many files of a result are shown with a diff.
-const MAX_DIFFS: usize = 100;
 
 /// How the code of one version compares.
 #[derive(Debug, Default)]
@@ -54,13 +50,6 @@ impl Outcome {
 struct Looked {
     contents: Contents,
     package: Option<Verified>,
-}
-
-/// What contents were compared with, for a diff.
-enum ExpectedSide {
-    None,
-    Package(Verified),
-    Directory(std::path::PathBuf),
 }
 
 /// What a listing says about a version.
@@ -117,6 +106,16 @@ impl Checker {
         match wanted {
             Wanted::Unstated => Ok(outcome.is(Status::InSync, None)),
             Wanted::Zip(zip) if !image => {
+                if zip.sha256 == digest
+                    && let (Some(stated), Some(size)) = (zip.size, listed.code_size())
+                    && stated != size
+                {
+                    return Ok(outcome.unknown(&Error::new(
+                        ErrorKind::Usage,
+                        format!("the source states {stated} bytes for the zip that is deployed, which has {size}: it contradicts itself"),
+                    )
+                    .hint("it was changed by hand, or badly merged: larder lock writes it anew")));
+                }
                 self.zip(place, zip, function, digest, outcome, secrets)
                     .await
             }
@@ -127,7 +126,8 @@ impl Checker {
                     basis: zip.basis.clone(),
                     may_be_index: true,
                 };
-                self.image(place, &image, function, digest, outcome).await
+                self.image(place, &image, function, listed, digest, outcome)
+                    .await
             }
             Wanted::Zip(zip) => {
                 let mut outcome = outcome;
@@ -194,7 +194,7 @@ impl Checker {
                 Ok(outcome.is(Status::Drifted, Some(reason)))
             }
             Wanted::Image(image_wanted) if image => {
-                self.image(place, image_wanted, function, digest, outcome)
+                self.image(place, image_wanted, function, listed, digest, outcome)
                     .await
             }
             Wanted::Image(wanted) => {
@@ -246,7 +246,7 @@ impl Checker {
             },
         };
         let expected = cached;
-        if expected.is_none() && package.is_none() && zip.tree.is_none() {
+        if expected.is_none() && package.is_none() && zip.tree.is_none() && zip.h1.is_none() {
             return Ok(outcome.is(
                 Status::Drifted,
                 Some(format!(
@@ -283,16 +283,7 @@ impl Checker {
             (None, None) => (None, None),
         };
         let Some(expected) = expected else {
-            if zip.tree == outcome.deployed.tree {
-                return Ok(self.repackaged(outcome));
-            }
-            return Ok(outcome.is(
-                Status::Drifted,
-                Some(
-                    "other contents are deployed; which files differ cannot be told without the expected package"
-                        .to_owned(),
-                ),
-            ));
+            return Ok(self.by_hashes(zip, outcome));
         };
         set_hashes(
             &mut outcome.expected.h1,
@@ -319,86 +310,30 @@ impl Checker {
         Ok(outcome.is(Status::Drifted, Some(reason)))
     }
 
+    /// Of the expected zip only content hashes are known.
+    fn by_hashes(&self, zip: &WantedZip, mut outcome: Outcome) -> Outcome {
+        let same = match (&zip.tree, &zip.h1) {
+            (Some(_), _) => zip.tree == outcome.deployed.tree,
+            (None, h1) => *h1 == outcome.deployed.h1,
+        };
+        if zip.tree.is_none() {
+            outcome.notes.push(
+                "compared by h1, which leaves out modes, links and empty directories".to_owned(),
+            );
+        }
+        if same {
+            return self.repackaged(outcome);
+        }
+        let reason = "other contents are deployed; which files differ cannot be told without the expected package";
+        outcome.is(Status::Drifted, Some(reason.to_owned()))
+    }
+
     fn repackaged(&self, outcome: Outcome) -> Outcome {
         let reason = "the same contents are deployed in another zip".to_owned();
         if self.options.strict {
             outcome.is(Status::Drifted, Some(format!("{reason} (--strict)")))
         } else {
             outcome.is(Status::Repackaged, Some(reason))
-        }
-    }
-
-    async fn image(
-        &mut self,
-        place: &Place,
-        image: &WantedImage,
-        function: &FunctionRef,
-        digest: Sha256Digest,
-        mut outcome: Outcome,
-    ) -> Result<Outcome> {
-        outcome.expected.code_sha256 = image.digest.map(|d| d.hex());
-        outcome.expected.image_uri.clone_from(&image.uri);
-        outcome.expected.basis.clone_from(&image.basis);
-        if image.digest == Some(digest) {
-            return Ok(outcome.is(Status::InSync, None));
-        }
-        let other = format!("the image sha256:{} is deployed", digest.hex());
-        if image.digest.is_some() && !image.may_be_index {
-            return Ok(outcome.is(Status::Drifted, Some(other)));
-        }
-        if !self.options.download {
-            return Ok(outcome.unknown(&Error::new(
-                ErrorKind::Usage,
-                format!("{other}; what was deployed by name or index is GetFunction's to say, which --no-download leaves out"),
-            )));
-        }
-        // What the function was deployed from: a tag, or the digest of an index.
-        let described = match place.lambda.describe(function).await {
-            Ok(described) => described,
-            Err(e) => return Ok(outcome.unknown(&e)),
-        };
-        let uri = described
-            .answer()
-            .text("/Code/ImageUri")
-            .map(ToOwned::to_owned);
-        outcome.deployed.image_uri.clone_from(&uri);
-        let Some(uri) = uri else {
-            return Ok(outcome.unknown(&Error::new(
-                ErrorKind::NoCode,
-                format!("{other}; Lambda does not say by which reference"),
-            )));
-        };
-        match image.digest {
-            None => {
-                let expected = image.uri.as_deref().unwrap_or_default();
-                if uri == expected {
-                    outcome.notes.push(format!(
-                        "compared by its reference, {uri}: a tag that has moved since is not seen"
-                    ));
-                    return Ok(outcome.is(Status::InSync, None));
-                }
-                Ok(outcome.is(
-                    Status::Drifted,
-                    Some(format!("the image was deployed from {uri}")),
-                ))
-            }
-            Some(expected) => {
-                let by = uri
-                    .rsplit_once("@sha256:")
-                    .and_then(|(_, hex)| Sha256Digest::from_hex(hex).ok());
-                if by == Some(expected) {
-                    outcome.notes.push(format!(
-                        "the expected digest is an index; its image sha256:{} is deployed",
-                        digest.hex()
-                    ));
-                    return Ok(outcome.is(Status::InSync, None));
-                }
-                Ok(outcome.unknown(&Error::new(
-                    ErrorKind::Usage,
-                    format!("{other}; the expected digest may be an index over several architectures, and the registry was not asked"),
-                )
-                .hint("expect the digest of the image for the function's architecture")))
-            }
         }
     }
 
@@ -433,7 +368,7 @@ impl Checker {
         }))
     }
 
-    async fn fetch(
+    pub(super) async fn fetch(
         &self,
         place: &Place,
         function: &FunctionRef,
@@ -460,153 +395,6 @@ impl Checker {
             Ok((package, contents))
         })
         .await
-    }
-
-    /// Adds unified diffs to the changes, with `--diff`.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "both sides of a comparison and where it goes"
-    )]
-    async fn diffs(
-        &mut self,
-        place: &Place,
-        function: &FunctionRef,
-        digest: Sha256Digest,
-        deployed: Option<Verified>,
-        expected: ExpectedSide,
-        outcome: &mut Outcome,
-        secrets: &Secrets,
-    ) -> Result<()> {
-        let wanted = |change: &Change| {
-            matches!(
-                change.change,
-                ChangeKind::Modified | ChangeKind::Added | ChangeKind::Removed
-            )
-        };
-        if !self.options.diff || !outcome.changes.list.iter().any(wanted) {
-            return Ok(());
-        }
-        if matches!(expected, ExpectedSide::None) {
-            outcome
-                .notes
-                .push("no diff: the expected package is not at hand".to_owned());
-            return Ok(());
-        }
-        let deployed = match deployed {
-            Some(package) => package,
-            None if !self.options.download => {
-                outcome.notes.push("no diff: --no-download".to_owned());
-                return Ok(());
-            }
-            None => match self.fetch(place, function, digest).await {
-                Ok(package) => package,
-                Err(e) if e.kind() == ErrorKind::Interrupted => return Err(e),
-                Err(e) => {
-                    outcome.notes.push(format!("no diff: {}", e.sentence()));
-                    return Ok(());
-                }
-            },
-        };
-        let (limits, secrets) = (self.options.limits.clone(), secrets.clone());
-        let mut changes = std::mem::take(&mut outcome.changes.list);
-        let mut budget = self.diff_budget;
-        let cancel = self.cancel.clone();
-        let (changes, budget, left_out) = blocking(move || {
-            let right = Side::new(&deployed, &limits)?;
-            let left = match &expected {
-                ExpectedSide::Package(package) => Some(Side::new(package, &limits)?),
-                _ => None,
-            };
-            let mut count = 0;
-            for change in changes.iter_mut().filter(|change| wanted(change)) {
-                if cancel.is_cancelled() {
-                    return Err(Error::interrupted());
-                }
-                count += 1;
-                if count > MAX_DIFFS || budget == 0 {
-                    continue;
-                }
-                let before = match (&change.expected_sha256, &left, &expected) {
-                    (None, _, _) => Content::Absent,
-                    (Some(_), Some(side), _) => side.content(&change.path)?,
-                    (Some(_), None, ExpectedSide::Directory(root)) => {
-                        match crate::files::read_small(&root.join(&change.path), diff::MAX_FILE) {
-                            Ok(bytes) => Content::Bytes(bytes),
-                            Err(_) => Content::TooLarge,
-                        }
-                    }
-                    (Some(_), None, _) => Content::TooLarge,
-                };
-                let after = match &change.deployed_sha256 {
-                    None => Content::Absent,
-                    Some(_) => right.content(&change.path)?,
-                };
-                change.diff = Some(match (&before, &after) {
-                    (Content::TooLarge, _) | (_, Content::TooLarge) => {
-                        "[left out: it is too large, or reached through a link]".to_owned()
-                    }
-                    _ => diff::unified(
-                        &change.path,
-                        before.bytes(),
-                        after.bytes(),
-                        &secrets,
-                        &mut budget,
-                    ),
-                });
-            }
-            Ok((changes, budget, count > MAX_DIFFS || budget == 0))
-        })
-        .await?;
-        outcome.changes.list = changes;
-        self.diff_budget = budget;
-        if left_out {
-            outcome
-                .notes
-                .push("further diffs are left out: there are too many".to_owned());
-        }
-        Ok(())
-    }
-}
-
-/// A package to read single files from.
-struct Side<'a> {
-    package: &'a Verified,
-    plan: unpack::Plan,
-}
-
-enum Content {
-    Absent,
-    Bytes(Vec<u8>),
-    TooLarge,
-}
-
-impl Content {
-    fn bytes(&self) -> Option<&[u8]> {
-        match self {
-            Self::Bytes(bytes) => Some(bytes),
-            Self::Absent | Self::TooLarge => None,
-        }
-    }
-}
-
-impl<'a> Side<'a> {
-    fn new(package: &'a Verified, limits: &unpack::Limits) -> Result<Self> {
-        Ok(Self {
-            package,
-            plan: unpack::plan(package, limits)?,
-        })
-    }
-
-    fn content(&self, path: &str) -> Result<Content> {
-        let mut content = Content::TooLarge;
-        unpack::files(
-            self.package,
-            &self.plan,
-            &[path.as_bytes()],
-            diff::MAX_FILE,
-            &mut |_, bytes| content = Content::Bytes(bytes),
-        )?;
-        Ok(content)
     }
 }
 

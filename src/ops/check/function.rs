@@ -1,7 +1,8 @@
 //! One function: at `$LATEST`, at each qualifier, and at what its aliases route to.
 
 use super::code::{Outcome, deployed_of};
-use super::{Checker, Job, NOTHING, layers};
+use super::jobs::{Job, NOTHING};
+use super::{Checker, layers};
 use crate::drift::accept;
 use crate::drift::diff::Secrets;
 use crate::drift::{

@@ -1,7 +1,7 @@
 //! Layers: by the versions' ARNs, which are immutable, and by hash only where those differ.
 
 use super::Checker;
-use super::wanted::Wanted;
+use super::wanted::{From, Wanted, WantedZip};
 use crate::digest::Sha256Digest;
 use crate::drift::{Code, Contents, Layer, LayerResult, LayerStatus, compare, lock, loosened};
 use crate::error::{Error, ErrorKind, Result};
@@ -101,15 +101,7 @@ impl Checker {
         };
         let ours = match (&expected.code, &expected.arn) {
             (Code::Unstated, Some(arn)) => match self.layer_hash(place, arn).await? {
-                LayerHash::Known(sha256) => Wanted::Zip(super::wanted::WantedZip {
-                    sha256,
-                    tree: None,
-                    h1: None,
-                    basis: None,
-                    instead: Vec::new(),
-                    from: super::wanted::From::Nowhere,
-                    any_type: false,
-                }),
+                LayerHash::Known(sha256) => Wanted::Zip(WantedZip::plain(sha256, From::Nowhere)),
                 LayerHash::Missing(kind, why) => {
                     let status = if self.options.strict_layers {
                         result.cause = Some(kind);

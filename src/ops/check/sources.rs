@@ -100,6 +100,7 @@ impl Given {
         })?;
         Ok(Code::Digest {
             sha256,
+            size: None,
             tree: None,
             h1: None,
             basis: String::new(),

@@ -37,6 +37,7 @@ pub(super) enum Wanted {
 
 pub(super) struct WantedZip {
     pub(super) sha256: Sha256Digest,
+    pub(super) size: Option<u64>,
     pub(super) tree: Option<String>,
     pub(super) h1: Option<String>,
     pub(super) basis: Option<String>,
@@ -75,9 +76,10 @@ pub(super) struct WantedImage {
 }
 
 impl WantedZip {
-    fn plain(sha256: Sha256Digest, from: From) -> Self {
+    pub(super) fn plain(sha256: Sha256Digest, from: From) -> Self {
         Self {
             sha256,
+            size: None,
             tree: None,
             h1: None,
             basis: None,
@@ -98,11 +100,13 @@ impl Checker {
             }
             Code::Digest {
                 sha256,
+                size,
                 tree,
                 h1,
                 basis,
                 instead,
             } => Wanted::Zip(WantedZip {
+                size: *size,
                 tree: tree.clone(),
                 h1: h1.clone(),
                 basis: (!basis.is_empty()).then(|| basis.clone()),

@@ -256,6 +256,11 @@ impl FakeAws {
         format!("{host}/{repository}")
     }
 
+    /// Lets a tag of a repository name what has this digest there, as `sha256:…`.
+    pub fn tag_image(&self, repository: &str, tag: &str, digest: &str) {
+        self.shared.world().name_image(repository, tag, digest);
+    }
+
     /// Deletes a manifest or a blob of a repository.
     pub fn delete_image(&self, repository: &str, digest: &str) {
         self.shared.world().forget(repository, digest);

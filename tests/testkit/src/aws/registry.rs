@@ -80,7 +80,7 @@ pub(crate) fn answer(shared: &Shared, call: &Call) -> Answer {
     if call.operation == "GetManifest" {
         return match repository.manifests.get(reference) {
             Some((media_type, bytes)) => Answer::new(200, media_type, bytes.clone())
-                .header("Docker-Content-Digest", reference),
+                .header("Docker-Content-Digest", crate::image::digest(bytes)),
             None => error(404, "MANIFEST_UNKNOWN", "Requested image not found"),
         };
     }
@@ -225,6 +225,15 @@ impl World {
         repository
             .manifests
             .extend(manifests.map(|(digest, entry)| (digest.clone(), entry.clone())));
+    }
+
+    /// Lets a tag name a manifest that is there.
+    pub fn name_image(&mut self, name: &str, tag: &str, digest: &str) {
+        if let Some(repository) = self.repositories.get_mut(name)
+            && let Some(entry) = repository.manifests.get(digest).cloned()
+        {
+            repository.manifests.insert(tag.to_owned(), entry);
+        }
     }
 
     /// Takes a manifest or a blob out of a repository.
