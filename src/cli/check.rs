@@ -11,6 +11,7 @@ use super::args::{LimitArgs, SelectionArgs};
 use super::exit::Exit;
 use super::help::Example;
 use super::report::{self, ReportTo};
+use super::store_args::AccessArgs;
 use super::{Context, interrupt, quantity};
 use crate::drift::accept::Exceptions;
 use crate::drift::lock::LOCKFILE;
@@ -25,7 +26,7 @@ use crate::ops::check::{self, CheckOptions};
 pub(super) const ABOUT: &str = "\
 Compare what Lambda runs with what it is meant to run, for a CI job.
 
-What is meant comes from --expect, a lock, a Terraform state or plan, a CDK assembly or a SAM template; without any of them from larder.lock, \
+What is meant comes from --expect, a lock, a Terraform state or plan, a CDK assembly, a SAM template or the last backup in a store; without any of them from larder.lock, \
 if it is there. Digests are compared first, from one listing where there are many functions; only where they differ is a \
 package downloaded, verified and compared file by file. The same files in another zip are `repackaged`, which is in sync \
 (unless --strict). Each function is compared at $LATEST, at each --qualifier, and with --aliases (or a lock) at what its aliases route to.
@@ -103,6 +104,14 @@ pub struct CheckArgs {
     /// Stack of --cdk or --sam; its resources say what functions are called
     #[arg(long, value_name = "NAME")]
     pub stack: Vec<String>,
+
+    /// Store of backups: the last backup is what is expected
+    #[arg(long, value_name = "URL")]
+    pub store: Option<String>,
+
+    /// How it is reached.
+    #[command(flatten)]
+    pub store_access: AccessArgs,
 
     /// Version or alias to compare beside $LATEST; may be given several times
     #[arg(long, value_name = "QUALIFIER", allow_hyphen_values = true, value_parser = qualifier)]
@@ -195,12 +204,17 @@ impl CheckArgs {
     /// Checks, and writes the reports.
     pub fn run(&self, context: &Context) -> Result<Exit> {
         report::check(&self.report)?;
-        let sources = self.sources()?;
-        let options = self.options(context)?;
+        let mut sources = self.sources()?;
+        let mut options = self.options(context)?;
         let common = &context.settings.session;
         let functions = options.functions.clone();
         let found = interrupt::run(&context.progress, async |cancel| {
-            let reading = Box::pin(sources.read(common, &functions));
+            if let Some(url) = &self.store {
+                let store = Box::pin(self.store_access.open(url, context, false)).await?;
+                sources.store = Some(store.clone());
+                options.store = Some(store);
+            }
+            let reading = Box::pin(sources.read(common, &functions, &*context.progress));
             let stated = cancel
                 .run_until_cancelled(reading)
                 .await
@@ -236,12 +250,14 @@ impl CheckArgs {
             cdk: self.cdk.clone(),
             sam: self.sam.clone(),
             stacks: self.stack.clone(),
+            store: None,
         };
         let nothing = sources.expect.is_none()
             && sources.locks.is_empty()
             && sources.terraform.is_empty()
             && sources.cdk.is_empty()
-            && sources.sam.is_empty();
+            && sources.sam.is_empty()
+            && self.store.is_none();
         if nothing {
             let default = Path::new(LOCKFILE);
             if !files::exists(default) {
@@ -249,7 +265,7 @@ impl CheckArgs {
                     ErrorKind::Usage,
                     "nothing says what is expected, and there is no larder.lock here",
                 )
-                .hint("give --expect, --lock, --terraform, --cdk or --sam; larder lock makes a larder.lock"));
+                .hint("give --expect, --lock, --terraform, --cdk, --sam or --store; larder lock makes a larder.lock"));
             }
             sources.locks.push(default.to_owned());
         }

@@ -19,31 +19,46 @@ pub struct StoreArgs {
     #[arg(long, value_name = "URL")]
     pub store: String,
 
+    /// How it is reached.
+    #[command(flatten)]
+    pub access: AccessArgs,
+}
+
+/// How a store is reached.
+#[derive(Debug, Args)]
+pub struct AccessArgs {
     /// Profile for the store [default: the caller's]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, requires = "store", value_name = "NAME")]
     pub store_profile: Option<String>,
 
     /// Role to assume for the store; without it the caller's own credentials, before --role-arn
-    #[arg(long, value_name = "ARN", value_parser = super::args::role)]
+    #[arg(long, requires = "store", value_name = "ARN", value_parser = super::args::role)]
     pub store_role_arn: Option<String>,
 
     /// Region of the store's bucket [default: the caller's]
-    #[arg(long, value_name = "REGION", value_parser = super::args::region)]
+    #[arg(long, requires = "store", value_name = "REGION", value_parser = super::args::region)]
     pub store_region: Option<String>,
 
     /// Endpoint of an S3-compatible server [default: AWS_ENDPOINT_URL_S3]
-    #[arg(long, value_name = "URL", value_parser = super::args::endpoint)]
+    #[arg(long, requires = "store", value_name = "URL", value_parser = super::args::endpoint)]
     pub store_endpoint_url: Option<String>,
 
     /// KMS key that encrypts what is put into a bucket [default: as the bucket says]
-    #[arg(long, value_name = "KEY")]
+    #[arg(long, requires = "store", value_name = "KEY")]
     pub store_kms_key: Option<String>,
 }
 
 impl StoreArgs {
     /// Opens the store, or with `create` makes the directory for one.
     pub async fn open(&self, context: &Context, create: bool) -> Result<Store> {
-        let location: Location = self.store.parse()?;
+        self.access.open(&self.store, context, create).await
+    }
+}
+
+impl AccessArgs {
+    /// Opens the store at `url`, or with `create` makes the directory for one.
+    pub async fn open(&self, url: &str, context: &Context, create: bool) -> Result<Store> {
+        let location: Location = url.parse()?;
         match &location {
             Location::Directory(path) => Store::directory(path, create),
             Location::Bucket { bucket, prefix } => {

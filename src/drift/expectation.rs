@@ -156,6 +156,8 @@ pub enum SourceKind {
     Cdk,
     /// `--sam`.
     Sam,
+    /// `--store`.
+    Store,
 }
 
 /// What one version of a function should be.

@@ -309,6 +309,12 @@ impl Listed {
         has("/FunctionArn") && has("/FunctionName")
     }
 
+    /// A configuration that was kept, as in GetFunction's `Configuration`; None of what names no function.
+    pub fn of_configuration(configuration: serde_json::Value) -> Option<Self> {
+        let answer = Answer::of_value(configuration)?;
+        Self::is_one(&answer).then_some(Self { answer })
+    }
+
     /// The configuration as it came.
     pub fn answer(&self) -> &Answer {
         &self.answer

@@ -192,8 +192,8 @@ pub const PERMISSIONS: &[Permission] = &[
         operation: Some("GetCallerIdentity"),
         action: "sts:GetCallerIdentity",
         resource: "`*`: no policy is needed",
-        when: "for who took the evidence, and for the account",
-        commands: "snapshot, backup",
+        when: "for who took the evidence; for the account, in `check` with `--store`, `--cdk` or `--sam`",
+        commands: "snapshot, backup, check",
     },
     Permission {
         operation: Some("AssumeRole"),

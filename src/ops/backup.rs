@@ -14,7 +14,7 @@ mod feed;
 mod layer;
 mod ledger;
 mod package;
-mod prior;
+pub(in crate::ops) mod prior;
 mod region;
 mod version;
 

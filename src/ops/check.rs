@@ -17,6 +17,7 @@ mod image;
 mod jobs;
 mod layers;
 pub mod sources;
+mod stored;
 mod wanted;
 
 use std::collections::{BTreeSet, HashMap};
@@ -38,6 +39,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, Reporter};
 use crate::function::FunctionRef;
 use crate::lambda::Scope;
+use crate::store::Store;
 use crate::task::or_interrupted;
 use crate::unpack::Limits;
 
@@ -81,6 +83,8 @@ pub struct CheckOptions {
     pub exceptions: Exceptions,
     /// Contents of packages that were seen before.
     pub cache: Cache,
+    /// A store that may have the package of an expected digest.
+    pub store: Option<Store>,
     /// The day on which exceptions are judged.
     pub today: Date,
 }
@@ -104,6 +108,7 @@ impl Default for CheckOptions {
             strict_layers: false,
             exceptions: Exceptions::default(),
             cache: Cache::none(),
+            store: None,
             today: jiff::Timestamp::now()
                 .to_zoned(jiff::tz::TimeZone::UTC)
                 .date(),

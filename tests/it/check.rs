@@ -2,6 +2,7 @@
 
 mod images;
 mod selection;
+mod store;
 
 use std::fs;
 use std::path::Path;

@@ -1,6 +1,6 @@
 //! What the store knows of an account and region from earlier runs.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::error::{ErrorKind, Result};
 use crate::events::{Event, Reporter};
@@ -11,14 +11,14 @@ const RUNS_BACK: usize = 100;
 
 /// The newest entry of each ARN.
 #[derive(Debug, Default)]
-pub(super) struct Prior {
+pub(in crate::ops) struct Prior {
     entries: HashMap<(Subject, Box<str>), Entry>,
 }
 
 impl Prior {
     /// Reads the runs, the newest first, until one that looked at all of the region. What cannot be read is warned about and
     /// counts as not there: it costs calls, and no backup.
-    pub(super) async fn read(
+    pub(in crate::ops) async fn read(
         store: &Store,
         account: &str,
         region: &str,
@@ -84,6 +84,11 @@ impl Prior {
         self.entries.values().filter_map(|entry| entry.code)
     }
 
+    /// All of them, in no order.
+    pub(in crate::ops) fn into_entries(self) -> Vec<Entry> {
+        self.entries.into_values().collect()
+    }
+
     /// The function versions that nobody has taken, sorted.
     pub(super) fn left(&mut self) -> Vec<Entry> {
         let all = std::mem::take(&mut self.entries).into_values();
@@ -93,6 +98,19 @@ impl Prior {
         left.sort_by(|a, b| a.arn.cmp(&b.arn));
         left
     }
+}
+
+/// The accounts and regions of the runs that [`Prior::read`] looks at. What cannot be read is warned about there.
+pub(in crate::ops) async fn places(store: &Store) -> Result<BTreeSet<(String, String)>> {
+    let mut places = BTreeSet::new();
+    for name in store.runs().await?.names.iter().rev().take(RUNS_BACK) {
+        match store.run(name).await {
+            Ok(run) => places.extend(run.regions.into_iter().map(|r| (r.account, r.region))),
+            Err(e) if is_of_the_run(e.kind()) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(places)
 }
 
 /// Whether a failure is one run's, and not the store's.

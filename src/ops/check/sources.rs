@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::stored;
 use crate::aws::{Session, SessionOptions};
 use crate::drift::template::TemplateOptions;
 use crate::drift::terraform::{self, TerraformOptions};
@@ -10,9 +11,11 @@ use crate::drift::{
     cdk, lock, sam,
 };
 use crate::error::{Error, ErrorKind, Result};
+use crate::events::Reporter;
 use crate::function::FunctionRef;
 use crate::ops::stacks;
 use crate::record::RECORD;
+use crate::store::Store;
 
 /// A file that every bag has (RFC 8493 section 2.1.1).
 const BAGIT: &str = "bagit.txt";
@@ -34,6 +37,8 @@ pub struct Sources {
     pub sam: Vec<PathBuf>,
     /// `--stack`.
     pub stacks: Vec<String>,
+    /// `--store`: the last backup in it.
+    pub store: Option<Store>,
 }
 
 /// `--expect`, as it was given.
@@ -114,7 +119,12 @@ impl Sources {
     ///
     /// # Errors
     /// A source cannot be read, or is none; or AWS refuses the caller.
-    pub async fn read(&self, common: &SessionOptions, functions: &[FunctionRef]) -> Result<Stated> {
+    pub async fn read(
+        &self,
+        common: &SessionOptions,
+        functions: &[FunctionRef],
+        reporter: &dyn Reporter,
+    ) -> Result<Stated> {
         let mut stated = Stated::default();
         let mut add = |one: Stated| {
             stated.expectations.extend(one.expectations);
@@ -159,6 +169,12 @@ impl Sources {
         }
         for path in self.cdk.iter().chain(&self.sam) {
             there(path)?;
+        }
+        if let Some(store) = &self.store {
+            // Other accounts' functions are not the caller's to compare; who may not ask who they are is told so function by function.
+            let session = Session::connect(common, None).await?;
+            let account = session.caller().await.ok().map(|caller| caller.account);
+            add(stored::read(store, functions, account.as_deref(), reporter).await?);
         }
         if self.cdk.is_empty() && self.sam.is_empty() {
             return Ok(stated);

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use serde_json::Value;
 
+use crate::digest::Sha256Digest;
 use crate::drift::{
     AliasExpectation, Code, Config, Expectation, Layer, Source, SourceKind, State, Stated,
     StatedWarning, Target,
@@ -25,7 +26,7 @@ const AT_ONCE: usize = 16;
 ///
 /// # Errors
 /// There is no store, or it cannot be read; what it has of one function and cannot be read is that function's own unknown.
-pub async fn read(
+pub(super) async fn read(
     store: &Store,
     functions: &[FunctionRef],
     account: Option<&str>,
@@ -34,7 +35,7 @@ pub async fn read(
     store.open().await?;
     let mut stated = Stated::default();
     let mut others = BTreeSet::new();
-    for (of_account, region) in places(store, reporter).await? {
+    for (of_account, region) in places(store).await? {
         if account.is_some_and(|account| account != of_account) {
             others.insert(of_account);
             continue;
@@ -44,7 +45,9 @@ pub async fn read(
         let read = futures_util::stream::iter(kept.into_values())
             .map(|kept| expectation(store, kept))
             .buffered(AT_ONCE);
-        stated.expectations.extend(read.try_collect::<Vec<_>>().await?);
+        stated
+            .expectations
+            .extend(read.try_collect::<Vec<_>>().await?);
     }
     if !others.is_empty() {
         let others: Vec<String> = others.into_iter().collect();
@@ -58,11 +61,12 @@ pub async fn read(
         });
     }
     if stated.expectations.is_empty() && functions.is_empty() {
-        return Err(
-            Error::new(ErrorKind::Usage, "the store has no function of this account")
-                .about(store.name())
-                .hint("larder store list shows what it has"),
-        );
+        return Err(Error::new(
+            ErrorKind::Usage,
+            "the store has no function of this account",
+        )
+        .about(store.name())
+        .hint("larder store list shows what it has"));
     }
     Ok(stated)
 }
@@ -104,7 +108,9 @@ async fn expectation(store: &Store, kept: Kept) -> Result<Expectation> {
     match kept.versions.get("$LATEST") {
         Some(entry) => {
             expected.state = told(state(store, entry).await)?;
-            expected.notes.push(format!("as of the backup of {}", entry.described_at));
+            expected
+                .notes
+                .push(format!("as of the backup of {}", entry.described_at));
         }
         None => expected
             .notes
@@ -156,13 +162,11 @@ async fn state(store: &Store, entry: &Entry) -> Result<State> {
     let basis = format!("the backup of {}", entry.described_at);
     let layers = listed.layers().into_iter().map(|layer| {
         let record = record.layers.iter().find(|kept| kept.arn == layer.arn);
-        let digest = record.and_then(|kept| kept.code_sha256.as_deref()?.parse().ok());
+        let stated = record.and_then(|kept| kept.code_sha256.as_deref()?.parse().ok());
         Layer {
             label: layer.arn.clone(),
             arn: Some(layer.arn),
-            code: digest.map_or(Code::Unstated, |sha256| {
-                Code::digest(sha256, format!("CodeSha256 in {basis}"))
-            }),
+            code: stated.map_or(Code::Unstated, |sha256| digest(sha256, None, &basis)),
         }
     });
     Ok(State {
@@ -175,18 +179,32 @@ async fn state(store: &Store, entry: &Entry) -> Result<State> {
 fn code(entry: &Entry, record: &Record, basis: &str) -> Code {
     if let Some(image) = &record.image {
         return Code::Image {
-            digest: image.digest.as_deref().and_then(|digest| digest.parse().ok()),
+            digest: image
+                .digest
+                .as_deref()
+                .and_then(|digest| digest.parse().ok()),
             uri: image.image_uri.clone(),
             basis: format!("image digest in {basis}"),
         };
     }
     let stated = record.package.as_ref();
-    match stated.and_then(|package| package.code_sha256.parse().ok()) {
-        Some(sha256) => Code::digest(sha256, format!("CodeSha256 in {basis}")),
+    match stated.and_then(|package| Some((package.code_sha256.parse().ok()?, package.size))) {
+        Some((sha256, size)) => digest(sha256, Some(size), basis),
         None if entry.status == Status::Partial => {
             Code::CannotTell("the backup of it is partial: its code was not to be had".to_owned())
         }
         None => Code::CannotTell("the backup has no code of it".to_owned()),
+    }
+}
+
+fn digest(sha256: Sha256Digest, size: Option<u64>, basis: &str) -> Code {
+    Code::Digest {
+        sha256,
+        size,
+        tree: None,
+        h1: None,
+        basis: format!("CodeSha256 in {basis}"),
+        instead: Vec::new(),
     }
 }
 
@@ -199,14 +217,18 @@ async fn aliases(
     let manifest = store.document(&entry.descriptor()).await?;
     let manifest = Manifest::from_json(&manifest, &entry.arn)?;
     let document: Value = serde_json::from_slice(&store.document(&manifest.config).await?)
-        .map_err(|_| Error::new(ErrorKind::Mismatch, "its aliases are no JSON").about(&*entry.arn))?;
+        .map_err(|_| {
+            Error::new(ErrorKind::Mismatch, "its aliases are no JSON").about(&*entry.arn)
+        })?;
     let mut out = Vec::new();
     for alias in document["Aliases"].as_array().into_iter().flatten() {
         let (Some(name), Some(version)) =
             (alias["Name"].as_str(), alias["FunctionVersion"].as_str())
         else {
-            return Err(Error::new(ErrorKind::Mismatch, "an alias in it has no name or version")
-                .about(&*entry.arn));
+            return Err(
+                Error::new(ErrorKind::Mismatch, "an alias in it has no name or version")
+                    .about(&*entry.arn),
+            );
         };
         let weights = alias["RoutingConfig"]["AdditionalVersionWeights"].as_object();
         let weights: BTreeMap<String, f64> = weights
