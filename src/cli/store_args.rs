@@ -26,6 +26,10 @@ pub struct StoreArgs {
 
 /// How a store is reached.
 #[derive(Debug, Args)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "they are the names of the options"
+)]
 pub struct AccessArgs {
     /// Profile for the store [default: the caller's]
     #[arg(long, requires = "store", value_name = "NAME")]
