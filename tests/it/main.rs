@@ -10,6 +10,7 @@
 
 mod action;
 mod api;
+mod backup;
 mod bad_input;
 mod check;
 mod contract;
