@@ -145,7 +145,7 @@ impl LockArgs {
             return Ok((None, None));
         }
         let bytes = Disk.read(&self.lock)?;
-        let lock = Lock::from_json(&bytes).map_err(|e| e.about(self.lock.display().to_string()))?;
+        let lock = Lock::from_file(&self.lock.display().to_string(), &bytes)?;
         Ok((Some(bytes), Some(lock)))
     }
 

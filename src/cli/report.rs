@@ -60,7 +60,7 @@ impl ReportFormat {
     fn render(self, report: &Report) -> Result<Vec<u8>> {
         match self {
             // Colours are taken out where no terminal reads them; in a file there are none.
-            Self::Text => Ok(anstream::adapter::strip_str(&text::render(report))
+            Self::Text => Ok(anstream::adapter::strip_str(&text::render(report, None))
                 .to_string()
                 .into_bytes()),
             Self::Json => json(report),
@@ -158,11 +158,18 @@ pub(super) fn write(
             if quiet && to_stdout.is_none() {
                 return Ok(());
             }
-            output::print(&text::render(report))
+            output::print(&text::render(report, columns()))
         }
         (Some(form), _) => print_bytes(&form.render(report)?),
         (None, Format::Json) => print_bytes(&json(report)?),
     }
+}
+
+/// How wide the terminal is that reads stdout, if one does.
+fn columns() -> Option<usize> {
+    let terminal = console::Term::stdout();
+    let size = terminal.is_term().then(|| terminal.size_checked())??;
+    Some(usize::from(size.1)).filter(|columns| *columns > 0)
 }
 
 fn print_bytes(bytes: &[u8]) -> Result<()> {

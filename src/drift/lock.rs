@@ -180,6 +180,23 @@ impl Lock {
         Ok(lock)
     }
 
+    /// Reads what lies in the file `path`, which errors then name beside the entry.
+    ///
+    /// # Errors
+    /// As of [`Lock::from_json`].
+    pub fn from_file(path: &str, json: &[u8]) -> Result<Self> {
+        Self::from_json(json).map_err(|e| {
+            let Some(entry) = e.subject() else {
+                return e.about(path);
+            };
+            let named = Error::new(e.kind(), format!("{entry}: {}", e.message())).about(path);
+            match e.hint_text() {
+                Some(hint) => named.hint(hint),
+                None => named,
+            }
+        })
+    }
+
     fn sort(&mut self) {
         self.functions.sort_by(|a, b| a.key().cmp(&b.key()));
     }

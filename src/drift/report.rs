@@ -151,6 +151,9 @@ pub struct FunctionResult {
     pub config: Vec<ConfigChange>,
     /// Further plain sentences: which value was compared, what was left out of the comparison.
     pub notes: Vec<String>,
+    /// Whether people should read the notes although there is nothing to do: they asked for what is in them.
+    #[serde(skip)]
+    pub notable: bool,
     /// The exception that accepts it.
     pub accepted: Option<Accepted>,
 }
@@ -172,6 +175,7 @@ impl FunctionResult {
             layers: Vec::new(),
             config: Vec::new(),
             notes: Vec::new(),
+            notable: false,
             accepted: None,
         }
     }

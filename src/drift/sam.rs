@@ -90,7 +90,15 @@ impl Tool for Built {
                 .find_map(|name| Some((*name, place.property(resource, name)?)))
         });
         let Some((name, value)) = found else {
-            return Code::CannotTell(format!("it has no {}", names[names.len() - 1]));
+            let image = place
+                .property(resource, "PackageType")
+                .is_some_and(|kind| place.scope.text(kind).is_ok_and(|t| t.value == "Image"));
+            let name = if image {
+                "ImageUri"
+            } else {
+                names[names.len() - 1]
+            };
+            return Code::CannotTell(format!("it has no {name}"));
         };
         let mut assumed = std::collections::BTreeSet::new();
         let value = match place.scope.chosen(value, &mut assumed) {

@@ -744,6 +744,13 @@ fn layers_of_a_lock_are_compared_by_arn_then_by_hash() {
     let ran = check(&bench, &[]).expect(1);
     let json = ran.json();
     assert_eq!(only(&json, "drifted")["layers"][0]["status"], "drifted");
+    // A fault of the server tells nothing.
+    bench
+        .aws
+        .fault(On::Layer.always(), Fault::service_exception());
+    let ran = check(&bench, &["--max-attempts", "1"]).expect(6);
+    only(&ran.json(), "unknown");
+    bench.aws.clear_faults();
     bench.aws.function("f").zip(tree().zip()).create();
     let ran = check(&bench, &[]).expect(1);
     assert_eq!(ran.json()["functions"][0]["layers"][0]["status"], "missing");

@@ -8,6 +8,7 @@
     reason = "nothing outside this binary can reach anything in it, and a test may panic and print"
 )]
 
+mod action;
 mod api;
 mod backup;
 mod bad_input;

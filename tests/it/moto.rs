@@ -6,6 +6,7 @@
 //! - A partial ARN is answered with a status of 500 or 502.
 
 mod credentials;
+mod drift;
 mod machine;
 mod packages;
 mod server;

@@ -11,12 +11,15 @@ use crate::drift::{Change, ChangeKind, FunctionResult, LayerStatus, Report, Stat
 /// How many files of one function are listed.
 const MAX_FILES: usize = 50;
 
-/// The report as text with colours.
-pub(in crate::cli) fn render(report: &Report) -> String {
+/// Fewer columns than these are too few for a sentence beside others.
+const NARROW: usize = 32;
+
+/// The report as text with colours; sentences are folded where it is known how many `columns` there are.
+pub(in crate::cli) fn render(report: &Report, columns: Option<usize>) -> String {
     let mut out = String::new();
-    table(&mut out, report);
+    table(&mut out, report, columns);
     for result in &report.functions {
-        details(&mut out, result);
+        details(&mut out, result, columns);
     }
     summary(&mut out, report);
     out
@@ -64,7 +67,37 @@ fn name(result: &FunctionResult, with_region: bool) -> String {
     }
 }
 
-fn table(out: &mut String, report: &Report) {
+/// Folds a sentence between words into lines of at most `room` characters. A longer word stays whole, to be copied.
+fn folded(text: &str, room: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    let mut length = 0;
+    for word in text.split(' ') {
+        let more = word.chars().count();
+        if length > 0 && length + 1 + more > room {
+            lines.push(String::new());
+            length = 0;
+        }
+        if let Some(line) = lines.last_mut() {
+            if !line.is_empty() {
+                line.push(' ');
+                length += 1;
+            }
+            line.push_str(word);
+            length += more;
+        }
+    }
+    lines
+}
+
+/// A sentence that begins at column `indent`, its further lines below that.
+fn hanging(text: &str, indent: usize, columns: Option<usize>) -> String {
+    let Some(room) = columns.map(|columns| columns.saturating_sub(indent).max(1)) else {
+        return text.to_owned();
+    };
+    folded(text, room).join(&format!("\n{:indent$}", ""))
+}
+
+fn table(out: &mut String, report: &Report, columns: Option<usize>) {
     let mut regions: Vec<&str> = report
         .functions
         .iter()
@@ -94,9 +127,16 @@ fn table(out: &mut String, report: &Report) {
     let line = |cells: [&str; 4]| {
         let [status, function, at, what] = cells;
         let [a, b, c] = widths;
-        format!("{status:<a$}  {function:<b$}  {at:<c$}  {what}")
-            .trim_end()
-            .to_owned()
+        let head = format!("{status:<a$}  {function:<b$}  {at:<c$}  ");
+        let begin = a + b + c + 6;
+        let room = columns.map(|columns| columns.saturating_sub(begin));
+        let below = room.is_some_and(|room| room < NARROW && room < what.chars().count());
+        let text = if below {
+            format!("{}\n    {}", head.trim_end(), hanging(what, 4, columns))
+        } else {
+            format!("{head}{}", hanging(what, begin, columns))
+        };
+        text.trim_end().to_owned()
     };
     let bold = Style::new().bold();
     // Writing to a String does not fail.
@@ -109,7 +149,7 @@ fn table(out: &mut String, report: &Report) {
     }
 }
 
-fn details(out: &mut String, result: &FunctionResult) {
+fn details(out: &mut String, result: &FunctionResult, columns: Option<usize>) {
     let accepted = result.status == Status::Accepted;
     let nothing = result.changes.is_empty()
         && result.config.is_empty()
@@ -117,7 +157,7 @@ fn details(out: &mut String, result: &FunctionResult) {
             .layers
             .iter()
             .all(|l| l.status == LayerStatus::InSync)
-        && (result.notes.is_empty() || result.status == Status::InSync);
+        && (result.notes.is_empty() || (result.status == Status::InSync && !result.notable));
     if nothing && !accepted && !matches!(result.status, Status::Drifted | Status::Repackaged) {
         return;
     }
@@ -131,7 +171,8 @@ fn details(out: &mut String, result: &FunctionResult) {
         escape::line(&at(result)),
     );
     let mut line = |label: &str, value: &str| {
-        let _ = writeln!(out, "  {dim}{label:<9}{dim:#} {}", escape::line(value));
+        let text = hanging(&escape::line(value), 12, columns);
+        let _ = writeln!(out, "  {dim}{label:<9}{dim:#} {text}");
     };
     if let Some(expected) = &result.expected {
         let mut parts = vec![match (&expected.file, expected.line) {
@@ -270,4 +311,37 @@ fn summary(out: &mut String, report: &Report) {
     } else {
         writeln!(out, "\n{checked}: {}", parts.join(", "))
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sentences_are_folded_between_words() {
+        assert_eq!(folded("", 10), [""]);
+        assert_eq!(folded("one two three", 7), ["one two", "three"]);
+        assert_eq!(folded("a 1234567890 b", 4), ["a", "1234567890", "b"]);
+        assert_eq!(hanging("one two three", 2, Some(9)), "one two\n  three");
+        assert_eq!(hanging("one two three", 2, None), "one two three");
+    }
+
+    #[test]
+    fn a_narrow_terminal_has_the_reason_below() {
+        let mut result = FunctionResult::new("a-function-with-a-name", "$LATEST", Status::Drifted);
+        result.reason =
+            Some("another zip is deployed; of the expected one nothing is known".into());
+        let report = Report::new(vec![result], Vec::new());
+        for (columns, lines) in [(Some(200), 2), (Some(50), 4), (None, 2)] {
+            let text = anstream::adapter::strip_str(&render(&report, columns)).to_string();
+            let table: Vec<&str> = text.lines().take_while(|line| !line.is_empty()).collect();
+            assert_eq!(table.len(), lines, "{text}");
+            for line in &table {
+                assert!(
+                    columns.is_none_or(|columns| line.chars().count() <= columns),
+                    "{text}"
+                );
+            }
+        }
+    }
 }

@@ -219,7 +219,7 @@ mod tests {
     }
 
     /// The alias `live` at version 1, which is this one.
-    fn alias(entry: &mut Value, version: Value) {
+    fn alias(entry: &mut Value, version: &Value) {
         entry["aliases"] = json!({"live": {"version": "1", "versions": {"1": version}}});
     }
 
@@ -244,7 +244,7 @@ mod tests {
             move |entry: &mut Value| {
                 let mut version = entry["latest"].clone();
                 version[field] = value.clone();
-                alias(entry, version);
+                alias(entry, &version);
             }
         };
         each_is_refused(&[
@@ -304,7 +304,7 @@ mod tests {
             (
                 &|e| {
                     let version = e["latest"].clone();
-                    alias(e, version.clone());
+                    alias(e, &version);
                     e["aliases"]["live"]["versions"]["2"] = version;
                 },
                 "does not route",
@@ -312,7 +312,7 @@ mod tests {
             (
                 &|e| {
                     let version = e["latest"].clone();
-                    alias(e, version.clone());
+                    alias(e, &version);
                     for (number, weight) in [("2", 0.6), ("3", 0.6)] {
                         e["aliases"]["live"]["versions"][number] = version.clone();
                         e["aliases"]["live"]["weights"][number] = json!(weight);
@@ -324,7 +324,7 @@ mod tests {
         // The same code at an alias, and a reason, are as it should be.
         read(&|e| {
             let version = e["latest"].clone();
-            alias(e, version);
+            alias(e, &version);
             e["accept"] = json!({"reason": "hot fix"});
         })
         .unwrap();

@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorKind, Result};
 pub fn read(path: &Path, files: &dyn Files) -> Result<Stated> {
     let shown = path.display().to_string();
     let json = files.read(path)?;
-    let lock = Lock::from_json(&json).map_err(|e| e.about(shown.clone()))?;
+    let lock = Lock::from_file(&shown, &json)?;
     let lines = lines(&json);
     let mut stated = Stated::default();
     for entry in &lock.functions {

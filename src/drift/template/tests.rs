@@ -339,6 +339,7 @@ Resources:
   Missing: {Type: AWS::Serverless::Function, Properties: {CodeUri: nowhere}}
   Bare: {Type: AWS::Serverless::Function, Properties: {}}
   Empty: {Type: AWS::Serverless::Function}
+  Unbuilt: {Type: AWS::Serverless::Function, Properties: {PackageType: Image}}
   Zip: {Type: AWS::Serverless::Function, Properties: {CodeUri: app.zip, FunctionName: !ImportValue x}}
   Local: {Type: AWS::Serverless::Function, Properties: {PackageType: Image, ImageUri: 'local:latest'}}
   Pushed: {Type: AWS::Serverless::Function, Properties: {PackageType: Image, ImageUri: !Sub '1.dkr.ecr.${AWS::Region}.amazonaws.com/r@sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad'}}
@@ -360,6 +361,7 @@ Resources:
         ("Missing", "?:Missing", cannot("its CodeUri is nowhere, and that is not there")),
         ("Bare", "?:Bare", cannot("it has no CodeUri")),
         ("Empty", "?:Empty", cannot("it has no CodeUri")),
+        ("Unbuilt", "?:Unbuilt", cannot("it has no ImageUri")),
         ("Zip", "?:Zip", "zip app.zip".into()),
         ("Local", "?:Local", cannot("local:latest is an image on the machine that built it")),
         ("Pushed", "?:Pushed", "image 1.dkr.ecr.us-east-1.amazonaws.com/r@sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad pinned".into()),

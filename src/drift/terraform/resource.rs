@@ -85,14 +85,7 @@ fn collect(module: Module<'_>, out: &mut Vec<Resource>) -> serde_json::Result<()
         if shown.mode != "managed" || shown.deposed_key.is_some() {
             continue;
         }
-        out.push(Resource {
-            address: shown.address,
-            kind,
-            attributes: object(shown.values)?,
-            unknown: Map::new(),
-            code_sha256_configured: false,
-            planned: false,
-        });
+        out.push(Resource::of(shown.address, kind, object(shown.values)?));
     }
     for child in module.child_modules {
         collect(child, out)?;
@@ -248,6 +241,10 @@ struct RawInstance<'a> {
     deposed: Option<String>,
     #[serde(borrow)]
     attributes: Option<&'a RawValue>,
+    /// What Terraform 0.11 wrote, kept by later ones until the object is refreshed: each attribute a text, lists by `name.#` and
+    /// `name.0`.
+    #[serde(default)]
+    attributes_flat: Option<BTreeMap<String, String>>,
 }
 
 /// `resources` of a raw state of version 4.
@@ -270,25 +267,55 @@ pub(super) fn of_raw_state(resources: &RawValue) -> serde_json::Result<Vec<Resou
             // The key is JSON already: a number, or a text in quotes.
             let index = instance.index_key.filter(|key| key.get() != "null");
             let index = index.map(|key| format!("[{}]", key.get()));
-            out.push(Resource {
-                address: format!(
-                    "{prefix}{}.{}{}",
-                    resource.kind,
-                    resource.name,
-                    index.unwrap_or_default()
-                ),
-                kind,
-                attributes: object(instance.attributes)?,
-                unknown: Map::new(),
-                code_sha256_configured: false,
-                planned: false,
-            });
+            let address = format!(
+                "{prefix}{}.{}{}",
+                resource.kind,
+                resource.name,
+                index.unwrap_or_default()
+            );
+            let attributes = match (instance.attributes, instance.attributes_flat) {
+                (None, Some(flat)) => nested(flat),
+                (attributes, _) => object(attributes)?,
+            };
+            out.push(Resource::of(address, kind, attributes));
         }
     }
     Ok(out)
 }
 
+/// Attributes as later versions of Terraform write them, from the flat form: texts, and lists of texts.
+fn nested(flat: BTreeMap<String, String>) -> Map<String, Value> {
+    let mut out = Map::new();
+    for (name, count) in &flat {
+        let Some(name) = name.strip_suffix(".#").filter(|name| !name.contains('.')) else {
+            continue;
+        };
+        let count: usize = count.parse().unwrap_or_default();
+        let item = |at: usize| flat.get(&format!("{name}.{at}"));
+        let items: Option<Vec<Value>> = (0..count.min(flat.len()))
+            .map(|at| Some(Value::String(item(at)?.clone())))
+            .collect();
+        // Blocks and sets have other keys, and nothing that is read here.
+        out.extend(items.map(|items| (name.to_owned(), Value::Array(items))));
+    }
+    let plain = flat.into_iter().filter(|(name, _)| !name.contains('.'));
+    out.extend(plain.map(|(name, text)| (name, Value::String(text))));
+    out
+}
+
 impl Resource {
+    /// One of a state; a plan knows more of it.
+    fn of(address: String, kind: Kind, attributes: Map<String, Value>) -> Self {
+        Self {
+            address,
+            kind,
+            attributes,
+            unknown: Map::new(),
+            code_sha256_configured: false,
+            planned: false,
+        }
+    }
+
     /// A text that is set; providers write `""` for what is not.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         let text = self.attributes.get(name)?.as_str()?;
@@ -312,6 +339,20 @@ impl Resource {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn attributes_of_terraform_0_11_are_read() {
+        let raw = r#"[{"mode":"managed","type":"aws_lambda_function","name":"a","provider":"provider.aws","instances":[
+            {"schema_version":0,"attributes_flat":{"arn":"arn:aws:lambda:eu-west-1:123456789012:function:a","function_name":"a",
+             "layers.#":"2","layers.0":"l:1","layers.1":"l:2","environment.#":"1","environment.0.variables.%":"0","tags.%":"0"}}]}]"#;
+        let raw: &RawValue = serde_json::from_str(raw).unwrap();
+        let resources = of_raw_state(raw).unwrap();
+        assert_eq!(resources[0].address, "aws_lambda_function.a");
+        assert_eq!(resources[0].text("function_name"), Some("a"));
+        let layers = &resources[0].attributes["layers"];
+        assert_eq!(*layers, serde_json::json!(["l:1", "l:2"]));
+        assert!(!resources[0].attributes.contains_key("environment"));
+    }
 
     #[test]
     fn indexes_are_left_out_of_an_address() {

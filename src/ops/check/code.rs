@@ -28,6 +28,7 @@ pub(super) struct Outcome {
     pub(super) deployed: Deployed,
     pub(super) changes: Changes,
     pub(super) notes: Vec<String>,
+    pub(super) notable: bool,
 }
 
 impl Outcome {

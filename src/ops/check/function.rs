@@ -253,6 +253,7 @@ impl Checker {
         result.changes = outcome.changes.list;
         result.changes_left_out = outcome.changes.left_out;
         result.notes.extend(outcome.notes);
+        result.notable |= outcome.notable;
         if listed.answer().text("/LastUpdateStatus") == Some("Failed") {
             result
                 .notes

@@ -187,6 +187,7 @@ impl Checker {
                 Err(e) if e.kind() == ErrorKind::Interrupted => return Err(e),
                 Err(e) => {
                     let why = e.sentence();
+                    outcome.notable = true;
                     outcome
                         .notes
                         .push(format!("its tag could not be looked at: {why}"));
@@ -203,6 +204,7 @@ impl Checker {
                 let now = named.image_for(&platform(listed)).unwrap_or(named.digest);
                 // The verdict names it already where it rests on the tag.
                 if !there && outcome.status == Some(Status::InSync) {
+                    outcome.notable = true;
                     outcome.notes.push(format!(
                         "the tag of {uri} has moved: it names sha256:{} now, and sha256:{} is deployed",
                         now.hex(),
@@ -211,10 +213,13 @@ impl Checker {
                 }
             }
             Err(e) if e.kind() == ErrorKind::Interrupted => return Err(e),
-            Err(e) => outcome.notes.push(format!(
-                "whether the tag of {uri} has moved could not be told: {}",
-                e.sentence()
-            )),
+            Err(e) => {
+                outcome.notable = true;
+                outcome.notes.push(format!(
+                    "whether the tag of {uri} has moved could not be told: {}",
+                    e.sentence()
+                ));
+            }
         }
         Ok(outcome)
     }

@@ -103,11 +103,11 @@ impl Checker {
             (Code::Unstated, Some(arn)) => match self.layer_hash(place, arn).await? {
                 LayerHash::Known(sha256) => Wanted::Zip(WantedZip::plain(sha256, From::Nowhere)),
                 LayerHash::Missing(kind, why) => {
-                    let status = if self.options.strict_layers {
+                    let status = if self.tells(kind) {
+                        LayerStatus::Drifted
+                    } else {
                         result.cause = Some(kind);
                         LayerStatus::Unknown
-                    } else {
-                        LayerStatus::Drifted
                     };
                     let reason = format!(
                         "another layer version is there, and of the expected one the hash cannot be had: {why}"
@@ -136,8 +136,7 @@ impl Checker {
             LayerHash::Missing(kind, why) => {
                 let reason =
                     format!("another layer version is there, and its hash cannot be had: {why}");
-                let known_to_differ = expected.arn.is_some() && !self.options.strict_layers;
-                if known_to_differ {
+                if expected.arn.is_some() && self.tells(kind) {
                     return Ok(is(result, LayerStatus::Drifted, reason));
                 }
                 result.cause = Some(kind);
@@ -263,6 +262,13 @@ impl Checker {
         };
         self.layer_hashes.insert(arn.to_owned(), hash.clone());
         Ok(hash)
+    }
+
+    /// Whether layer versions with other ARNs differ where this failure leaves a hash unknown. Who may not ask, or asks for one that is
+    /// deleted, will not learn more; a fault passes.
+    fn tells(&self, failure: ErrorKind) -> bool {
+        !self.options.strict_layers
+            && matches!(failure, ErrorKind::NotFound | ErrorKind::AccessDenied)
     }
 
     /// With `--strict-layers`: every layer version that is deployed must still be there.

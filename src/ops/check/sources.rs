@@ -153,8 +153,17 @@ impl Sources {
                 warnings: Vec::new(),
             });
         }
-        for path in &self.locks {
+        for path in self.locks.iter().chain(&self.terraform) {
             there(path)?;
+            if Disk.kind(path) == Some(FileKind::Directory) {
+                return Err(Error::new(
+                    ErrorKind::Usage,
+                    "it is a directory, and a file is expected",
+                )
+                .about(path.display().to_string()));
+            }
+        }
+        for path in &self.locks {
             let one = lock::read(path, &Disk)?;
             if one.expectations.is_empty() {
                 return Err(Error::new(ErrorKind::Usage, "the lockfile has no function")
@@ -164,7 +173,6 @@ impl Sources {
             add(one);
         }
         for path in &self.terraform {
-            there(path)?;
             add(terraform::read(path, &Disk, &self.terraform_options)?);
         }
         for path in self.cdk.iter().chain(&self.sam) {
