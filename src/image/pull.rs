@@ -1,5 +1,6 @@
 //! Pulling one image: its manifests, then its blobs, several at once, into a layout in a staging.
 
+mod choose;
 mod kept;
 mod manifests;
 mod share;
@@ -20,7 +21,7 @@ use super::manifest::{Contents, Descriptor};
 use super::reference::Reference;
 use super::registry::Registries;
 use crate::digest::Sha256Digest;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{self, Error, ErrorKind, Result};
 use crate::events::{Event, Reporter};
 use crate::files::{self, FilesError, Staging};
 use crate::package::ImageRef;
@@ -89,6 +90,8 @@ pub struct Pulled {
     pub elsewhere: Vec<Descriptor>,
     /// Foreign layers, which are not in the layout.
     pub foreign: Vec<Descriptor>,
+    /// How many other manifests the indexes name, which are not kept.
+    pub others: u64,
     /// The bytes of all manifests and blobs in the layout.
     pub bytes: u64,
     /// How many of them were fetched: none when an earlier pull had them all.
@@ -164,6 +167,7 @@ impl Work<'_> {
             blobs: Vec::new(),
             elsewhere: Vec::new(),
             foreign: Vec::new(),
+            others: 0,
             bytes: 0,
             fetched: 0,
             stats: Stats::default(),
@@ -225,7 +229,11 @@ impl Work<'_> {
         match files::free_space(path) {
             Some(free) if free < needed => Err(Error::new(
                 ErrorKind::DiskFull,
-                format!("the image needs {needed} bytes, and {free} are free there"),
+                format!(
+                    "the image needs {}, and {} are free there",
+                    error::bytes(needed),
+                    error::bytes(free)
+                ),
             )
             .about(self.to.staging.destination().display().to_string())
             .hint("free some space, or choose a destination on another file system")),

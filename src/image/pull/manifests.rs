@@ -10,10 +10,10 @@ use super::super::manifest::{
 use super::super::registry::{Item, Registry};
 use super::{Pulled, PulledManifest, Work};
 use crate::digest::Sha256Digest;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, is_about_certificates};
 use crate::events::Event;
 use crate::files;
-use crate::http::HttpError;
+use crate::http::{HttpError, LED_ASTRAY};
 use crate::transfer::retry::{Decision, Failure};
 use crate::transfer::{OpenError, Part};
 
@@ -21,8 +21,8 @@ use crate::transfer::{OpenError, Part};
 const MANIFEST_TIME: Duration = Duration::from_secs(120);
 
 /// A manifest with its bytes, and whether they came from the registry.
-struct Document {
-    manifest: Manifest,
+pub(super) struct Document {
+    pub(super) manifest: Manifest,
     json: Vec<u8>,
     fetched: bool,
 }
@@ -61,7 +61,11 @@ impl Work<'_> {
                 .map_err(|e| self.about(e, wanted.digest))?;
             match (contents, document.manifest.kind) {
                 (Some(contents), _) => return Ok(contents),
-                (None, Kind::Index(children)) => wanted = self.choose(children)?,
+                (None, Kind::Index(children)) => {
+                    let named = children.len();
+                    wanted = self.choose(children).await?;
+                    out.others += named as u64 - 1;
+                }
                 (None, Kind::Image { .. }) => break,
             }
         }
@@ -72,38 +76,23 @@ impl Work<'_> {
         .about(self.reference.to_string()))
     }
 
-    /// The image for the platform, of those that an index offers.
-    fn choose(&self, children: Vec<Descriptor>) -> Result<Descriptor> {
-        let wanted = &self.options.platform;
-        let offers: Vec<String> = children
-            .iter()
-            .filter_map(|child| Some(child.platform.as_ref()?.to_string()))
-            .collect();
-        let only = children.len() == 1 && offers.is_empty();
-        children
-            .into_iter()
-            .find(|child| only || child.platform.as_ref().is_some_and(|p| wanted.accepts(p)))
-            .ok_or_else(|| {
-                let error = Error::new(
-                    ErrorKind::NotFound,
-                    format!("the index names no image for {wanted}"),
-                )
-                .about(self.reference.to_string());
-                if offers.is_empty() {
-                    error.hint("its entries name no platform, so none of them can be chosen")
-                } else {
-                    let offers = offers.join(", ");
-                    error.hint(format!("--platform chooses one; there are: {offers}"))
-                }
-            })
-    }
-
     fn item(&self, digest: Sha256Digest) -> Item<'_> {
         Item {
             repository: self.reference.repository(),
             section: "manifests",
             digest,
         }
+    }
+
+    /// A small blob of the registry's, such as a configuration.
+    pub(super) async fn small_blob(&self, digest: Sha256Digest) -> Result<Vec<u8>> {
+        let registry = self.registries.open(self.reference).await?;
+        let item = Item {
+            section: "blobs",
+            ..self.item(digest)
+        };
+        let (json, _) = self.fetch(&registry, item, "configuration").await?;
+        Ok(json)
     }
 
     fn subject(&self, digest: Sha256Digest) -> String {
@@ -116,7 +105,7 @@ impl Work<'_> {
     }
 
     /// A manifest, kept or fetched, that has the digest, and where an index states it the size.
-    async fn document(&self, wanted: &Descriptor, stated: bool) -> Result<Document> {
+    pub(super) async fn document(&self, wanted: &Descriptor, stated: bool) -> Result<Document> {
         let read = |json: &[u8], announced: Option<&str>| {
             let parsed = Manifest::parse(json, announced);
             parsed.map_err(|e| self.about(e, wanted.digest))
@@ -136,7 +125,9 @@ impl Work<'_> {
             });
         }
         let registry = self.registries.open(self.reference).await?;
-        let (json, served) = self.fetch_manifest(&registry, wanted.digest).await?;
+        let (json, served) = self
+            .fetch(&registry, self.item(wanted.digest), "manifest")
+            .await?;
         if stated && json.len() as u64 != wanted.size {
             return Err(Error::new(
                 ErrorKind::Mismatch,
@@ -160,10 +151,7 @@ impl Work<'_> {
     /// A manifest of the earlier pull, if it still has its digest, and its type by that layout's `index.json`.
     fn kept_manifest(&self, digest: Sha256Digest) -> Option<(Vec<u8>, Option<String>)> {
         let dir = self.options.kept.as_ref()?;
-        let json = files::read_small(&dir.join(blob_path(digest)), MAX_MANIFEST).ok()?;
-        if Sha256Digest::of(&json) != digest {
-            return None;
-        }
+        let json = self.kept(digest)?;
         let index = files::read_small(&dir.join(INDEX_JSON), MAX_MANIFEST).ok();
         let media_type = index
             .and_then(|json| Manifest::parse(&json, Some(OCI_INDEX)).ok())
@@ -175,19 +163,21 @@ impl Work<'_> {
         Some((json, media_type))
     }
 
-    /// A manifest of the registry's, with its `Content-Type`. Bytes of another digest are fetched once more, to rule out a
-    /// fault on the way.
-    async fn fetch_manifest(
+    /// A document of the registry's, a `what`, with its `Content-Type`. Bytes of another digest are fetched once more, to rule
+    /// out a fault on the way.
+    async fn fetch(
         &self,
         registry: &Registry,
-        digest: Sha256Digest,
+        item: Item<'_>,
+        what: &str,
     ) -> Result<(Vec<u8>, Option<String>)> {
+        let digest = item.digest;
         let subject = self.subject(digest);
         self.reporter.report(&Event::Asking { subject: &subject });
         let retry = *self.registries.session().retry();
         let (mut attempt, mut refuted) = (1, None);
         loop {
-            let asked = self.ask_manifest(registry, digest);
+            let asked = self.ask(registry, item);
             let answer = match tokio::time::timeout(MANIFEST_TIME, asked).await {
                 Ok(answer) => answer,
                 Err(_) => Err((
@@ -204,7 +194,7 @@ impl Work<'_> {
                     if let Some(first) = refuted {
                         let error = Error::new(
                             ErrorKind::Mismatch,
-                            format!("the registry serves a manifest whose SHA-256 is {found}"),
+                            format!("the registry serves a {what} whose SHA-256 is {found}"),
                         )
                         .about(subject)
                         .hint(
@@ -218,9 +208,7 @@ impl Work<'_> {
                     }
                     self.reporter.report(&Event::Warning {
                         subject: &subject,
-                        message: &format!(
-                            "the registry serves a manifest whose SHA-256 is {found}"
-                        ),
+                        message: &format!("the registry serves a {what} whose SHA-256 is {found}"),
                         hint: Some("fetching once more to rule out a fault on the way"),
                     });
                     refuted = Some(found);
@@ -234,7 +222,7 @@ impl Work<'_> {
             };
             tracing::info!("{error}; again in {wait:.1?}");
             self.reporter.report(&Event::Retrying {
-                what: "the manifest",
+                what: &format!("the {what}"),
                 attempt,
                 max_attempts: retry.max_attempts(),
                 wait,
@@ -245,12 +233,11 @@ impl Work<'_> {
         }
     }
 
-    async fn ask_manifest(
+    async fn ask(
         &self,
         registry: &Registry,
-        digest: Sha256Digest,
+        item: Item<'_>,
     ) -> Result<(Vec<u8>, Option<String>), (Failure, Error)> {
-        let item = self.item(digest);
         self.requests.fetch_add(1, Ordering::Relaxed);
         tracing::info!("GET {}", registry.url(item));
         let whole = Part {
@@ -272,7 +259,7 @@ impl Work<'_> {
             Ok(json) => Ok((json, media_type)),
             Err(HttpError::TooLong { .. }) => Err((
                 Failure::Permanent,
-                self.about(ManifestError::TooLarge, digest),
+                self.about(ManifestError::TooLarge, item.digest),
             )),
             Err(e) => Err(unanswered(e)),
         }
@@ -281,24 +268,41 @@ impl Work<'_> {
 
 /// A GET of a manifest that brought nothing.
 fn unanswered(e: HttpError) -> (Failure, Error) {
-    let (failure, kind) = match &e {
-        HttpError::Connect { source, .. }
-            if source
-                .to_string()
-                .to_ascii_lowercase()
-                .contains("certificate") =>
-        {
-            (Failure::Permanent, ErrorKind::Network)
-        }
-        HttpError::Connect { .. } => (Failure::Transient, ErrorKind::Network),
-        HttpError::Timeout { .. } => (Failure::Transient, ErrorKind::Timeout),
-        HttpError::Broken { .. } => (Failure::Transient, ErrorKind::Transfer),
-        HttpError::Redirect { .. } | HttpError::TooLong { .. } => {
-            (Failure::Permanent, ErrorKind::Transfer)
-        }
+    let host = |host: &str| {
+        format!(
+            "check the network, HTTPS_PROXY and AWS_CA_BUNDLE, and whether {host} may be reached from here"
+        )
     };
-    let error = Error::new(kind, "the registry cannot be reached")
-        .because(e)
-        .hint("check the network, HTTPS_PROXY and AWS_CA_BUNDLE, and whether the registry may be reached from here");
-    (failure, error)
+    let (failure, kind, text, hint) = match &e {
+        HttpError::Connect { host: at, source } => (
+            if is_about_certificates(&source.to_string()) {
+                Failure::Permanent
+            } else {
+                Failure::Transient
+            },
+            ErrorKind::Network,
+            "the registry cannot be reached",
+            host(at),
+        ),
+        HttpError::Timeout { host: at } => (
+            Failure::Transient,
+            ErrorKind::Timeout,
+            "the registry does not answer in time",
+            format!("{}; a slow one may need a longer --read-timeout", host(at)),
+        ),
+        HttpError::Broken { .. } => (
+            Failure::Transient,
+            ErrorKind::Transfer,
+            "the registry's answer broke off",
+            "running again asks anew; something between here and the registry may cut answers off"
+                .to_owned(),
+        ),
+        HttpError::Redirect { .. } | HttpError::TooLong { .. } => (
+            Failure::Permanent,
+            ErrorKind::Transfer,
+            "the registry's answer leads astray",
+            LED_ASTRAY.to_owned(),
+        ),
+    };
+    (failure, Error::new(kind, text).because(e).hint(hint))
 }

@@ -12,6 +12,7 @@ use crate::drift::{
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::function::FunctionRef;
+use crate::image::reference::without_secrets;
 use crate::lambda::Listed;
 use crate::ops::deployed::Place;
 use crate::ops::obtain;
@@ -361,7 +362,7 @@ impl Checker {
             .answer()
             .text("/Code/ImageUri")
             .map(ToOwned::to_owned);
-        outcome.deployed.image_uri.clone_from(&uri);
+        outcome.deployed.image_uri = uri.as_deref().map(without_secrets);
         let Some(uri) = uri else {
             return Ok(outcome.unknown(&Error::new(
                 ErrorKind::NoCode,
