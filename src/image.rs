@@ -35,6 +35,6 @@ mod registry;
 pub use manifest::{Descriptor, Kind, Manifest, ManifestError};
 pub use platform::Platform;
 pub(crate) use pull::top_is;
-pub use pull::{Destination, PullOptions, Pulled, PulledManifest, pull};
+pub use pull::{Depot, Destination, PullOptions, Pulled, PulledManifest, Spool, pull, pull_to};
 pub use reference::{Reference, ReferenceError};
 pub use registry::Registries;

@@ -23,7 +23,7 @@ type Arrange = fn(&Bench);
 
 const FOREIGN: &str = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
 
-fn bytes(seed: u64, size: usize) -> Vec<u8> {
+pub fn bytes(seed: u64, size: usize) -> Vec<u8> {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut data = vec![0_u8; size];
     random.fill(&mut data);
@@ -43,7 +43,7 @@ pub fn small(family: Family) -> Image {
 }
 
 /// Pushes an image, and makes the function `web` of it. Blobs lie on another host than the registry.
-fn web(bench: &Bench, image: &Image, login: Login) -> Function {
+pub fn web(bench: &Bench, image: &Image, login: Login) -> Function {
     bench.aws.objects_at(&bench.aws.listen_on("127.0.0.2"));
     let uri = bench.aws.push("team/web", image, login);
     planted(bench, "web")
@@ -53,7 +53,7 @@ fn web(bench: &Bench, image: &Image, login: Login) -> Function {
 
 /// The image lies at `dir` as it was pushed: all of these manifests, all of these blobs, nothing else.
 #[track_caller]
-fn is_whole(dir: &Path, image: &Image, manifests: &[&str]) {
+pub fn is_whole(dir: &Path, image: &Image, manifests: &[&str]) {
     let checked = layout::verify(dir, &[], &|| false).unwrap();
     assert_eq!(checked.findings, []);
     let root: Sha256Digest = image.digest.parse().unwrap();
@@ -992,7 +992,7 @@ fn a_login_that_is_not_asked_for_is_not_looked_for() {
 }
 
 /// An image for an architecture, unlike any of another seed.
-fn image_for(architecture: &str, seed: u64) -> Image {
+pub fn image_for(architecture: &str, seed: u64) -> Image {
     Image::build(Family::Oci)
         .architecture(architecture)
         .layer(bytes(seed, 100))

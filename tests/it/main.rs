@@ -10,6 +10,7 @@
 
 mod api;
 mod backup;
+mod backup_images;
 mod bad_input;
 mod check;
 mod contract;

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use super::super::manifest::{self, Descriptor, Kind, MAX_MANIFEST};
-use super::Work;
+use super::{To, Work};
 use crate::digest::Sha256Digest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::Event;
@@ -84,10 +84,16 @@ impl Work<'_> {
     /// Of entries without a platform, those whose image's configuration names the one that is wanted. What an earlier pull
     /// chose stays chosen, without asking.
     async fn told_by_configuration(&self, children: Vec<Descriptor>) -> Result<Vec<Descriptor>> {
-        let (kept, others): (Vec<_>, Vec<_>) = children
-            .into_iter()
-            .filter(|child| manifest::known(&child.media_type))
-            .partition(|child| self.kept(child.digest).is_some());
+        let (mut kept, mut others) = (Vec::new(), Vec::new());
+        for child in children {
+            if !manifest::known(&child.media_type) {
+                continue;
+            }
+            match self.kept(child.digest).await {
+                Some(_) => kept.push(child),
+                None => others.push(child),
+            }
+        }
         if kept.len() + others.len() > MAX_LOOKED_INTO {
             return Err(Error::new(
                 ErrorKind::ArchiveBroken,
@@ -114,7 +120,7 @@ impl Work<'_> {
             Kind::Image { config, .. } if config.size <= MAX_MANIFEST => config,
             _ => return Ok(None),
         };
-        let json = match self.kept(config.digest) {
+        let json = match self.kept(config.digest).await {
             Some(json) => json,
             None => self.small_blob(config.digest).await?,
         };
@@ -126,10 +132,15 @@ impl Work<'_> {
         }))
     }
 
-    /// A small blob of an earlier pull, if it still has its digest.
-    pub(super) fn kept(&self, digest: Sha256Digest) -> Option<Vec<u8>> {
-        let dir = self.options.kept.as_ref()?;
-        let bytes = files::read_small(&dir.join(blob_path(digest)), MAX_MANIFEST).ok()?;
+    /// A manifest or small blob that is here already, if it still has its digest.
+    pub(super) async fn kept(&self, digest: Sha256Digest) -> Option<Vec<u8>> {
+        let bytes = match self.to {
+            To::Depot(depot) => depot.kept(digest).await?,
+            To::Layout(_) => {
+                let dir = self.options.kept.as_ref()?;
+                files::read_small(&dir.join(blob_path(digest)), MAX_MANIFEST).ok()?
+            }
+        };
         (Sha256Digest::of(&bytes) == digest).then_some(bytes)
     }
 }

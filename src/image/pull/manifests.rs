@@ -3,9 +3,10 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::super::layout::{INDEX_JSON, MAX_DEPTH, blob_path};
+use super::super::layout::{INDEX_JSON, MAX_DEPTH};
 use super::super::manifest::{
     ACCEPT, Contents, Descriptor, Kind, MAX_MANIFEST, Manifest, ManifestError, OCI_INDEX,
+    OCI_MANIFEST,
 };
 use super::super::registry::{Item, Registry};
 use super::{Pulled, PulledManifest, Work};
@@ -39,7 +40,6 @@ impl Work<'_> {
         };
         for depth in 0..=MAX_DEPTH {
             let document = self.document(&wanted, depth > 0).await?;
-            self.write(&blob_path(wanted.digest), &document.json)?;
             let size = document.json.len() as u64;
             out.bytes += size;
             if document.fetched {
@@ -55,6 +55,8 @@ impl Work<'_> {
                 size,
                 platform: wanted.platform.clone(),
             });
+            self.keep_manifest(&document.manifest.media_type, wanted.digest, document.json)
+                .await?;
             let contents = document
                 .manifest
                 .contents()
@@ -114,7 +116,7 @@ impl Work<'_> {
             return Err(self.about(ManifestError::TooLarge, wanted.digest));
         }
         let announced = Some(wanted.media_type.as_str()).filter(|text| !text.is_empty());
-        if let Some((json, kept)) = self.kept_manifest(wanted.digest)
+        if let Some((json, kept)) = self.kept_manifest(wanted.digest).await
             && (!stated || json.len() as u64 == wanted.size)
             && let Ok(manifest) = Manifest::parse(&json, announced.or(kept.as_deref()))
         {
@@ -149,9 +151,14 @@ impl Work<'_> {
     }
 
     /// A manifest of the earlier pull, if it still has its digest, and its type by that layout's `index.json`.
-    fn kept_manifest(&self, digest: Sha256Digest) -> Option<(Vec<u8>, Option<String>)> {
-        let dir = self.options.kept.as_ref()?;
-        let json = self.kept(digest)?;
+    async fn kept_manifest(&self, digest: Sha256Digest) -> Option<(Vec<u8>, Option<String>)> {
+        let json = self.kept(digest).await?;
+        let Some(dir) = &self.options.kept else {
+            // Only OCI's documents may leave out their type (OCI Image Specification 1.1, "Image Manifest", "Image Index").
+            let is = |media_type: &&str| Manifest::parse(&json, Some(media_type)).is_ok();
+            let media_type = [OCI_MANIFEST, OCI_INDEX].into_iter().find(is);
+            return Some((json, media_type.map(ToOwned::to_owned)));
+        };
         let index = files::read_small(&dir.join(INDEX_JSON), MAX_MANIFEST).ok();
         let media_type = index
             .and_then(|json| Manifest::parse(&json, Some(OCI_INDEX)).ok())
