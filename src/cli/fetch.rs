@@ -216,7 +216,7 @@ fn summary(fetched: &Fetched) -> Summary {
 }
 
 /// `20 blobs, 478 MiB, verified`.
-fn pulled(record: &Record) -> Option<String> {
+pub(super) fn pulled(record: &Record) -> Option<String> {
     let image = record.image.as_ref()?;
     let how = match record.status {
         Status::Unchanged => "verified again",
@@ -236,7 +236,7 @@ fn pulled(record: &Record) -> Option<String> {
 }
 
 /// `1 of 2 images kept: linux/arm64 (skopeo --override-os linux --override-arch arm64)`.
-fn index(image: &ImageRecord) -> Option<String> {
+pub(super) fn index(image: &ImageRecord) -> Option<String> {
     let others = image.other_manifests?;
     let platform = image.manifests.last()?.platform.as_deref();
     let mut out = format!("1 of {} kept", count(others + 1, "image", "images"));

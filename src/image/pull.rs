@@ -166,7 +166,7 @@ async fn run(
         cancel,
         requests: AtomicU64::new(0),
     };
-    work.run().await
+    Box::pin(work.run()).await
 }
 
 /// Where an image goes.

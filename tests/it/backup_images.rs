@@ -196,16 +196,12 @@ fn a_damaged_image_is_found_and_not_restored() {
     backup(&bench, &["--pull-image"]).expect(0);
     let largest = image.blobs.iter().max_by_key(|(_, b)| b.len()).unwrap().0;
     let place = bench.path("store/blobs/sha256");
-    type Change = fn(&mut Vec<u8>);
-    let changes: [(&str, Change); 2] = [
-        (&largest[7..], |b| b[9] ^= 1),
-        (&image.digest[7..], |b| b[9] ^= 1),
-    ];
-    for (name, change) in changes {
+    for digest in [largest, &image.digest] {
+        let name = &digest[7..];
         let path = place.join(name);
         let kept = fs::read(&path).unwrap();
         let mut bytes = kept.clone();
-        change(&mut bytes);
+        bytes[9] ^= 1;
         fs::remove_file(&path).unwrap();
         fs::write(&path, bytes).unwrap();
         let found = check(&bench, 1).to_string();

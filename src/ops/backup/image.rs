@@ -30,6 +30,12 @@ pub(super) struct Image {
     pub(super) stats: Stats,
 }
 
+impl Image {
+    pub(super) fn into_parts(self) -> (Option<ImageRecord>, Vec<Descriptor>, Option<Error>) {
+        (Some(self.record), self.files, self.lacking)
+    }
+}
+
 impl Job<'_> {
     /// What Lambda states of the image, and with `pull_image` the image itself. One that cannot be had makes the version
     /// partial: what Lambda states of it is kept.

@@ -145,17 +145,9 @@ impl Job<'_> {
         files.extend(zip.map(|zip| title(zip, PACKAGE_ZIP)));
         let mut incomplete = described.incomplete();
         let mut layer_records = Vec::new();
-        let (image, of_image, mut lacking) = match image {
-            Some(image) => (Some(image.record), image.files, image.lacking),
-            None => (None, Vec::new(), None),
-        };
+        let (image, of_image, mut lacking) = image.map(Image::into_parts).unwrap_or_default();
         files.extend(of_image);
-        if let Some(e) = &lacking {
-            incomplete.push(Incomplete {
-                field: "Image".to_owned(),
-                code: e.kind().name().to_owned(),
-            });
-        }
+        incomplete.extend(lacking.iter().map(lacks_image));
         if self.options.layers {
             for (arn, size) in described.layers() {
                 let had = self.layer(arn, size, shared).await?;
@@ -217,14 +209,7 @@ impl Job<'_> {
         let revision = described.answer().text("/Configuration/RevisionId");
         // What changed between the listing and the answer must be looked at again.
         let same = revision == listed.revision_id() && status != Status::Partial;
-        let code = match (&record.package, &record.image) {
-            (Some(package), _) => Sha256Digest::from_hex(&package.sha256).ok(),
-            // Of an image that is kept: its absence says that there is one to pull.
-            (None, Some(image)) if image.path.is_some() => {
-                image.digest.as_ref().and_then(|digest| digest.parse().ok())
-            }
-            _ => None,
-        };
+        let code = code_of(&record);
         let entry = Entry {
             subject: Subject::Function,
             arn: listed.version_arn().into(),
@@ -372,6 +357,22 @@ impl Job<'_> {
             redacted: false,
             layers: false,
         }))
+    }
+}
+
+/// The digest of the package, or of an image that is kept: its absence says that there is one to pull.
+fn code_of(record: &Record) -> Option<Sha256Digest> {
+    match (&record.package, &record.image) {
+        (Some(package), _) => Sha256Digest::from_hex(&package.sha256).ok(),
+        (None, Some(image)) if image.path.is_some() => image.digest.as_ref()?.parse().ok(),
+        _ => None,
+    }
+}
+
+fn lacks_image(error: &Error) -> Incomplete {
+    Incomplete {
+        field: "Image".to_owned(),
+        code: error.kind().name().to_owned(),
     }
 }
 
