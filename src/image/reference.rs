@@ -192,9 +192,11 @@ pub(crate) fn without_secrets(uri: &str) -> String {
         Some((scheme, rest)) => (format!("{scheme}://"), rest),
         None => (String::new(), name),
     };
+    // What begins with a registry has no user before it, whatever follows.
+    let first = rest.split('/').next().unwrap_or_default();
     let rest = match rest.rsplit_once('@') {
-        Some((_, host)) => format!("…@{host}"),
-        None => rest.to_owned(),
+        Some((_, host)) if !is_registry(first) => format!("…@{host}"),
+        _ => rest.to_owned(),
     };
     format!("{scheme}{rest}{digest}{query}")
 }
@@ -286,7 +288,9 @@ mod tests {
     fn users_passwords_and_queries_are_not_shown() {
         for (uri, shown) in [
             ("r.example/app:v1", "r.example/app:v1"),
+            ("r.example/app@sha256", "r.example/app@sha256"),
             ("u:p@r.example/app:v1", "…@r.example/app:v1"),
+            ("u:p/w@r.example/app:v1", "…@r.example/app:v1"),
             ("https://u:p@r.example/app", "https://…@r.example/app"),
             ("u:p@ss@r.example/app?sig=s3cret", "…@r.example/app?…"),
             ("", ""),
