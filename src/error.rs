@@ -105,6 +105,21 @@ pub(crate) fn is_about_certificates(words: &str) -> bool {
     lower.contains("certificate") || lower.contains("unknownissuer")
 }
 
+/// A number of bytes in an error's words: `250 MiB (262144000 bytes)`, `31 bytes`.
+pub(crate) fn bytes(count: u64) -> String {
+    let (shift, unit) = match count {
+        0..0x400 => return format!("{count} bytes"),
+        0x400..0x10_0000 => (10, "KiB"),
+        0x10_0000..0x4000_0000 => (20, "MiB"),
+        _ => (30, "GiB"),
+    };
+    let (whole, tenth) = (count >> shift, ((count % (1 << shift)) * 10) >> shift);
+    match tenth {
+        0 => format!("{whole} {unit} ({count} bytes)"),
+        _ => format!("{whole}.{tenth} {unit} ({count} bytes)"),
+    }
+}
+
 /// Several lines as one: what is below a line that ends with a colon belongs to it.
 fn on_one_line(text: &str) -> String {
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
@@ -260,6 +275,14 @@ mod tests {
             .hint("other");
         assert_eq!(e.to_string(), "/a: cannot be written");
         assert_eq!(e.hint_text(), Some("free some space"));
+    }
+
+    #[test]
+    fn sizes_are_said_as_people_set_them() {
+        assert_eq!(bytes(250 << 20), "250 MiB (262144000 bytes)");
+        assert_eq!(bytes(1536), "1.5 KiB (1536 bytes)");
+        assert_eq!(bytes(1023), "1023 bytes");
+        assert!(bytes(u64::MAX).starts_with("17179869183.9 GiB"));
     }
 
     #[test]

@@ -153,6 +153,9 @@ pub enum HttpError {
     },
 }
 
+/// What to do about [`HttpError::Redirect`].
+pub const LED_ASTRAY: &str = "a redirect is followed to https, and from http to http, a few times; a proxy or a login page on the way may have given this one";
+
 /// The causes of a failure as one line, without any URL.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]

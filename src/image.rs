@@ -37,7 +37,7 @@ mod resolve;
 pub use manifest::{Descriptor, Kind, Manifest, ManifestError};
 pub use platform::Platform;
 pub(crate) use pull::top_is;
-pub use pull::{Destination, PullOptions, Pulled, PulledManifest, pull};
+pub use pull::{Depot, Destination, PullOptions, Pulled, PulledManifest, Spool, pull, pull_to};
 pub use reference::{Reference, ReferenceError, Repository};
 pub use registry::Registries;
 pub use resolve::{Named, look, look_up_tag};

@@ -27,6 +27,7 @@ use std::io::{self, Seek as _};
 
 use crate::digest::{Hasher, Sha256Digest};
 use crate::error::{Error, ErrorKind};
+use crate::image::reference::without_secrets;
 use crate::presigned::PresignedUrl;
 
 /// Where Lambda says that the code of a function or layer version is.
@@ -72,7 +73,7 @@ impl ImageRef {
                 digest
                     .strip_prefix("sha256:")
                     .and_then(|hex| Sha256Digest::from_hex(hex).ok())
-                    .ok_or_else(|| digest.to_owned())
+                    .ok_or_else(|| without_secrets(digest))
             })
     }
 }

@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind};
+use crate::image::reference::without_secrets;
 use crate::package::ImageRef;
 
 /// The version of `larder.json` that is written.
@@ -193,6 +194,9 @@ pub struct ImageRecord {
     /// What was pulled by its manifests: the one that the digest names first, then, below an index, the image's own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub manifests: Vec<ManifestRecord>,
+    /// How many other manifests an index among them names, which were not pulled; absent without an index.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other_manifests: Option<u64>,
     /// Configuration and layers in the layout, each digest once; absent when it was not pulled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blobs: Option<u64>,
@@ -208,8 +212,8 @@ impl ImageRecord {
     /// What Lambda states of an image that was not pulled.
     pub fn stated(image: &ImageRef, code_sha256: Option<&str>) -> Self {
         Self {
-            image_uri: image.image_uri.clone(),
-            resolved_image_uri: image.resolved_image_uri.clone(),
+            image_uri: image.image_uri.as_deref().map(without_secrets),
+            resolved_image_uri: image.resolved_image_uri.as_deref().map(without_secrets),
             digest: image.digest().map(|digest| match digest {
                 Ok(sha256) => format!("sha256:{}", sha256.hex()),
                 Err(other) => other,
@@ -217,6 +221,7 @@ impl ImageRecord {
             code_sha256: code_sha256.map(ToOwned::to_owned),
             path: None,
             manifests: Vec::new(),
+            other_manifests: None,
             blobs: None,
             bytes: None,
             foreign_layers: Vec::new(),

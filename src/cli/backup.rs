@@ -89,6 +89,13 @@ pub struct BackupArgs {
     #[arg(long, value_name = "WHICH", default_value = "used", value_enum)]
     pub layers: LayersArg,
 
+    /// Pull the images of container-image functions too, by digest
+    ///
+    /// Each blob is stored once, however many images share it. An image that cannot be pulled makes its version partial. It
+    /// needs ecr:GetAuthorizationToken, ecr:BatchGetImage and ecr:GetDownloadUrlForLayer.
+    #[arg(long)]
+    pub pull_image: bool,
+
     /// Count a function as partial when a layer of it is deleted or denied
     #[arg(long)]
     pub strict_layers: bool,
@@ -197,6 +204,7 @@ impl BackupArgs {
             aliases: self.config == ConfigArg::Aliases,
             layers: self.layers == LayersArg::Used,
             strict_layers: self.strict_layers,
+            pull_image: self.pull_image,
             redact_env: self.redact_env,
             refresh: self.refresh,
             dry_run: self.dry_run,

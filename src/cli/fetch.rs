@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::function::FunctionRef;
 use crate::image::Platform;
 use crate::ops::fetch::{self, FetchOptions, Fetched};
-use crate::record::{Record, Status};
+use crate::record::{ImageRecord, Record, Status};
 
 pub(super) const ABOUT: &str = "\
 Fetch one function: verify its package, unpack it, and record it.
@@ -205,7 +205,8 @@ fn summary(fetched: &Fetched) -> Summary {
             .line_if("image", image.image_uri.as_deref())
             .line_if("resolved", image.resolved_image_uri.as_deref())
             .line_if("digest", image.digest.as_deref())
-            .line_if("pulled", pulled(record).as_deref());
+            .line_if("pulled", pulled(record).as_deref())
+            .line_if("index", index(image).as_deref());
     }
     out.line_if("unpacked", unpacked(record).as_deref())
         .line_if("layers", layers(record).as_deref())
@@ -215,7 +216,7 @@ fn summary(fetched: &Fetched) -> Summary {
 }
 
 /// `20 blobs, 478 MiB, verified`.
-fn pulled(record: &Record) -> Option<String> {
+pub(super) fn pulled(record: &Record) -> Option<String> {
     let image = record.image.as_ref()?;
     let how = match record.status {
         Status::Unchanged => "verified again",
@@ -230,6 +231,25 @@ fn pulled(record: &Record) -> Option<String> {
         let foreign = image.foreign_layers.len() as u64;
         out.push_str(", without ");
         out.push_str(&count(foreign, "foreign layer", "foreign layers"));
+    }
+    Some(out)
+}
+
+/// `1 of 2 images kept: linux/arm64 (skopeo --override-os linux --override-arch arm64)`.
+pub(super) fn index(image: &ImageRecord) -> Option<String> {
+    let others = image.other_manifests?;
+    let platform = image.manifests.last()?.platform.as_deref();
+    let mut out = format!("1 of {} kept", count(others + 1, "image", "images"));
+    if let Some(platform) = platform {
+        out.push_str(": ");
+        out.push_str(platform);
+        let mut parts = platform.split('/');
+        let options = ["--override-os", "--override-arch", "--override-variant"];
+        let options: Vec<_> = options
+            .iter()
+            .filter_map(|option| Some(format!("{option} {}", parts.next()?)))
+            .collect();
+        out = format!("{out} (skopeo {})", options.join(" "));
     }
     Some(out)
 }

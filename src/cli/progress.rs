@@ -96,8 +96,8 @@ struct Phase {
     blobs: (u64, u64),
     since: Instant,
     rate: Rate,
-    /// Whether the bar's style is this phase's yet.
-    drawn: bool,
+    /// How wide the bar is that was drawn for this phase.
+    drawn: Option<usize>,
 }
 
 impl Phase {
@@ -110,7 +110,7 @@ impl Phase {
             blobs: (0, 0),
             since,
             rate: Rate::new(since),
-            drawn: false,
+            drawn: None,
         }
     }
 
@@ -126,6 +126,11 @@ impl Phase {
 
     /// How far it is: `3.2 MiB of 5.5 MiB, 4.1 MiB/s, 2 s left`.
     fn state(&mut self, done: u64, now: Instant) -> String {
+        self.state_in(done, now, usize::MAX)
+    }
+
+    /// The same in so many columns: what says least is left out first.
+    fn state_in(&mut self, done: u64, now: Instant, columns: usize) -> String {
         if self.kind == Kind::Taking {
             return format!(
                 "{done} of {} done",
@@ -139,22 +144,43 @@ impl Phase {
             };
         }
         self.rate.update(done, now);
-        let mut out = format!("{} of {}", quantity::size(done), quantity::size(self.total));
-        if let (done, all @ 1..) = self.blobs {
-            out = format!("{done} of {}, {out}", quantity::count(all, "blob", "blobs"));
-        }
-        if let Some(per_second) = self.rate.per_second() {
-            out.push_str(", ");
-            out.push_str(&quantity::size(quantity::to_u64(per_second)));
-            out.push_str("/s");
+        let bytes = format!("{} of {}", quantity::size(done), quantity::size(self.total));
+        let blobs = match self.blobs {
+            (_, 0) => None,
+            (done, all) => Some(format!(
+                "{done} of {}",
+                quantity::count(all, "blob", "blobs")
+            )),
+        };
+        let short = match self.blobs {
+            (_, 0) => None,
+            (done, all) => Some(format!("{done}/{all}")),
+        };
+        let per_second = self.rate.per_second();
+        let speed = per_second.map(|per_second| {
+            let speed = quantity::size(quantity::to_u64(per_second));
+            format!("{speed}/s")
+        });
+        let left = per_second.and_then(|per_second| {
             let left = quantity::to_f64(self.total.saturating_sub(done)) / per_second;
-            if let Ok(left) = Duration::try_from_secs_f64(left.ceil()) {
-                out.push_str(", ");
-                out.push_str(&quantity::whole_time(left));
-                out.push_str(" left");
-            }
-        }
-        out
+            let left = Duration::try_from_secs_f64(left.ceil()).ok()?;
+            Some(format!("{} left", quantity::whole_time(left)))
+        });
+        let bytes = Some(bytes);
+        let forms: [&[&Option<String>]; 5] = [
+            &[&blobs, &bytes, &speed, &left],
+            &[&short, &bytes, &speed, &left],
+            &[&short, &bytes, &left],
+            &[&short, &bytes],
+            &[&bytes],
+        ];
+        let mut lines = forms.iter().map(|parts| {
+            let parts: Vec<&str> = parts.iter().filter_map(|part| part.as_deref()).collect();
+            parts.join(", ")
+        });
+        // All of it is harmless ASCII: a character is a column.
+        let fits = lines.find(|line| line.len() <= columns);
+        fits.unwrap_or_else(|| quantity::size(done))
     }
 }
 
@@ -440,8 +466,15 @@ impl Shared {
 
     fn draw(&self) {
         let done = self.done.load(Ordering::Relaxed);
+        let columns = usize::from(console::Term::stderr().size().1);
         let mut phase = lock(&self.phase);
-        let state = phase.state(done, Instant::now());
+        let bar = if phase.kind.counts() {
+            bar_of(columns)
+        } else {
+            0
+        };
+        let taken = HEAD + if bar > 0 { bar + 3 } else { 0 };
+        let state = phase.state_in(done, Instant::now(), columns.saturating_sub(taken));
         let message = match (state.as_str(), phase.subject.as_str()) {
             ("", subject) => subject.to_owned(),
             (state, "") => state.to_owned(),
@@ -450,9 +483,9 @@ impl Shared {
         if self.bar.is_hidden() {
             self.bar.set_draw_target(ProgressDrawTarget::stderr());
         }
-        if !phase.drawn {
-            phase.drawn = true;
-            self.bar.set_style(style(phase.kind));
+        if phase.drawn != Some(bar) {
+            phase.drawn = Some(bar);
+            self.bar.set_style(style(bar));
             self.bar.set_prefix(phase.kind.verb());
             self.bar.set_length(phase.total);
         }
@@ -477,16 +510,29 @@ impl Shared {
     }
 }
 
-fn style(kind: Kind) -> ProgressStyle {
+/// Columns of the spinner and the verb, with the spaces after them.
+const HEAD: usize = 14;
+
+/// How wide the bar is on a terminal of so many columns: what it shows is said in words too.
+fn bar_of(columns: usize) -> usize {
+    match columns {
+        0..70 => 0,
+        70..100 => 8,
+        _ => 16,
+    }
+}
+
+/// The style with a bar of this width, or without one.
+fn style(bar: usize) -> ProgressStyle {
     // Colours only where anstream would use them too.
     let colour = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
-    let (spinner, bar) = if colour {
-        ("{spinner:.cyan}", "{bar:16.cyan/dim}")
+    let (spinner, colours) = if colour {
+        ("{spinner:.cyan}", ".cyan/dim")
     } else {
-        ("{spinner}", "{bar:16}")
+        ("{spinner}", "")
     };
-    let template = if kind.counts() {
-        format!("{spinner} {{prefix:11}} [{bar}] {{wide_msg}}")
+    let template = if bar > 0 {
+        format!("{spinner} {{prefix:11}} [{{bar:{bar}{colours}}}] {{wide_msg}}")
     } else {
         format!("{spinner} {{prefix:11}} {{wide_msg}}")
     };
@@ -523,6 +569,24 @@ mod tests {
         let mut verifying = Phase::new(Kind::Verifying, String::new(), 2048);
         assert_eq!(verifying.state(0, start), "2.00 KiB");
         assert_eq!(verifying.title(), "verifying");
+    }
+
+    #[test]
+    fn what_says_least_is_left_out_where_columns_are_few() {
+        let mut phase = Phase::new(Kind::Pulling, "r".to_owned(), 478 << 20);
+        phase.blobs = (3, 21);
+        let now = phase.since + Duration::from_secs(1);
+        let mut at = |columns| phase.state_in(50 << 20, now, columns);
+        assert_eq!(
+            at(80),
+            "3 of 21 blobs, 50.0 MiB of 478 MiB, 50.0 MiB/s, 9 s left"
+        );
+        assert_eq!(at(55), "3/21, 50.0 MiB of 478 MiB, 50.0 MiB/s, 9 s left");
+        assert_eq!(at(36), "3/21, 50.0 MiB of 478 MiB, 9 s left");
+        assert_eq!(at(30), "3/21, 50.0 MiB of 478 MiB");
+        assert_eq!(at(19), "50.0 MiB of 478 MiB");
+        assert_eq!(at(5), "50.0 MiB");
+        assert_eq!((bar_of(50), bar_of(80), bar_of(120)), (0, 8, 16));
     }
 
     #[test]

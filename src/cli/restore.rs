@@ -124,7 +124,11 @@ fn summary(restored: &Restored) -> Summary {
             .line("sha256", &package.sha256);
     }
     if let Some(image) = &record.image {
-        out = out.line_if("image", image.resolved_image_uri.as_deref());
+        let pulled = fetch::pulled(record);
+        out = out
+            .line_if("image", image.resolved_image_uri.as_deref())
+            .line_if("pulled", pulled.as_deref())
+            .line_if("index", fetch::index(image).as_deref());
     }
     let unpacked = record.unpacked.as_ref();
     let unpacked = unpacked.map(|t| fetch::contents(t.files, t.directories, t.symlinks, t.bytes));

@@ -76,7 +76,9 @@ impl Source for Blob {
     }
 
     fn denied(&self, _code: Option<&str>, response: &Response) -> (ErrorKind, String) {
-        self.registry.denied(self.item(), response)
+        let error = self.registry.denied(self.item(), response);
+        let hint = error.hint_text().unwrap_or_default();
+        (error.kind(), hint.to_owned())
     }
 
     fn has_etag(&self) -> bool {

@@ -1,5 +1,7 @@
 //! Pulling one image: its manifests, then its blobs, several at once, into a layout in a staging.
 
+mod choose;
+mod depot;
 mod kept;
 mod manifests;
 mod share;
@@ -20,13 +22,14 @@ use super::manifest::{Contents, Descriptor};
 use super::reference::Reference;
 use super::registry::Registries;
 use crate::digest::Sha256Digest;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{self, Error, ErrorKind, Result};
 use crate::events::{Event, Reporter};
 use crate::files::{self, FilesError, Staging};
 use crate::package::ImageRef;
 use crate::task::or_interrupted;
 use crate::transfer::{self, Stats};
 
+pub use depot::{Depot, Spool};
 pub(crate) use kept::top_is;
 pub(super) use manifests::Asking;
 use share::Share;
@@ -47,14 +50,12 @@ pub struct Destination {
 }
 
 /// What a pull goes by.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct PullOptions {
     /// Of an index, which image is pulled.
     pub platform: Platform,
     /// A layout that an earlier pull left: what is in it and verifies is taken from there.
     pub kept: Option<PathBuf>,
-    /// Says of a blob that it is kept elsewhere already: it is neither fetched nor written. Never asked about manifests.
-    pub elsewhere: Option<Arc<dyn Fn(Sha256Digest) -> bool + Send + Sync>>,
 }
 
 impl PullOptions {
@@ -63,17 +64,7 @@ impl PullOptions {
         Self {
             platform,
             kept: None,
-            elsewhere: None,
         }
-    }
-}
-
-impl std::fmt::Debug for PullOptions {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PullOptions")
-            .field("platform", &self.platform)
-            .field("kept", &self.kept)
-            .finish_non_exhaustive()
     }
 }
 
@@ -84,13 +75,13 @@ pub struct Pulled {
     pub location: Option<String>,
     /// The manifest, or the index first and the manifest below it after it.
     pub manifests: Vec<PulledManifest>,
-    /// Configuration and layers that lie in the layout, each digest once.
+    /// Configuration and layers that are kept now, each digest once.
     pub blobs: Vec<Descriptor>,
-    /// Blobs that [`PullOptions::elsewhere`] knew.
-    pub elsewhere: Vec<Descriptor>,
-    /// Foreign layers, which are not in the layout.
+    /// Foreign layers, which are not kept.
     pub foreign: Vec<Descriptor>,
-    /// The bytes of all manifests and blobs in the layout.
+    /// How many other manifests the indexes name, which are not kept.
+    pub others: u64,
+    /// The bytes of all manifests and blobs that are kept.
     pub bytes: u64,
     /// How many of them were fetched: none when an earlier pull had them all.
     pub fetched: usize,
@@ -125,6 +116,41 @@ pub async fn pull(
     reporter: &dyn Reporter,
     cancel: &CancellationToken,
 ) -> Result<Pulled> {
+    run(registries, image, To::Layout(to), options, reporter, cancel).await
+}
+
+/// Pulls `image` by digest into `depot`, without what that has already.
+///
+/// # Errors
+/// As [`pull`], and those of the depot.
+pub async fn pull_to(
+    registries: &Registries,
+    image: &ImageRef,
+    depot: &dyn Depot,
+    platform: Platform,
+    reporter: &dyn Reporter,
+    cancel: &CancellationToken,
+) -> Result<Pulled> {
+    let options = PullOptions::new(platform);
+    run(
+        registries,
+        image,
+        To::Depot(depot),
+        &options,
+        reporter,
+        cancel,
+    )
+    .await
+}
+
+async fn run(
+    registries: &Registries,
+    image: &ImageRef,
+    to: To<'_>,
+    options: &PullOptions,
+    reporter: &dyn Reporter,
+    cancel: &CancellationToken,
+) -> Result<Pulled> {
     let uri = [&image.resolved_image_uri, &image.image_uri]
         .into_iter()
         .flatten()
@@ -141,13 +167,20 @@ pub async fn pull(
         cancel,
         requests: AtomicU64::new(0),
     };
-    work.run().await
+    Box::pin(work.run()).await
+}
+
+/// Where an image goes.
+#[derive(Clone, Copy)]
+enum To<'a> {
+    Layout(&'a Destination),
+    Depot(&'a dyn Depot),
 }
 
 struct Work<'a> {
     registries: &'a Registries,
     reference: &'a Reference,
-    to: &'a Destination,
+    to: To<'a>,
     options: &'a PullOptions,
     reporter: &'a dyn Reporter,
     cancel: &'a CancellationToken,
@@ -157,14 +190,15 @@ struct Work<'a> {
 
 impl Work<'_> {
     async fn run(&self) -> Result<Pulled> {
-        let staging = &self.to.staging;
-        staging.create_dir(&format!("{}/{BLOBS}", self.to.place))?;
+        if let To::Layout(to) = self.to {
+            to.staging.create_dir(&format!("{}/{BLOBS}", to.place))?;
+        }
         let mut out = Pulled {
             location: None,
             manifests: Vec::new(),
             blobs: Vec::new(),
-            elsewhere: Vec::new(),
             foreign: Vec::new(),
+            others: 0,
             bytes: 0,
             fetched: 0,
             stats: Stats::default(),
@@ -182,20 +216,20 @@ impl Work<'_> {
             });
         }
         out.foreign = foreign;
-        for blob in blobs {
-            let known = self.options.elsewhere.as_ref();
-            if known.is_some_and(|known| known(blob.digest)) {
-                out.elsewhere.push(blob);
-            } else {
-                out.blobs.push(blob);
-            }
-        }
+        out.blobs = blobs;
         let sizes = out.blobs.iter().map(|blob| blob.size);
         let total = sizes.fold(out.bytes, u64::saturating_add);
         out.bytes = total;
-        // Not raced against the interrupt: its thread reads the flag itself, and has let go of the staging when this returns.
-        let missing = self.missing(&out.blobs).await?;
-        self.check_space(&missing)?;
+        let missing = match self.to {
+            // Not raced against the interrupt: its thread reads the flag itself, and has let go of the staging when this
+            // returns.
+            To::Layout(to) => {
+                let missing = self.missing(to, &out.blobs).await?;
+                check_space(to, &missing)?;
+                missing
+            }
+            To::Depot(depot) => self.or_interrupted(missing_in(depot, &out.blobs)).await?,
+        };
         out.fetched += missing.len();
         out.stats.attempts = u32::from(out.fetched > 0);
         if !missing.is_empty() {
@@ -204,34 +238,18 @@ impl Work<'_> {
         }
         out.stats.requests +=
             u32::try_from(self.requests.load(Ordering::Relaxed)).unwrap_or(u32::MAX);
-        let root = &out.manifests[0];
-        let index = index_json(&root.media_type, root.digest, root.size);
-        self.write(INDEX_JSON, &index)?;
-        self.write(OCI_LAYOUT, OCI_LAYOUT_JSON)?;
+        if let To::Layout(to) = self.to {
+            let root = &out.manifests[0];
+            let index = index_json(&root.media_type, root.digest, root.size);
+            write(to, INDEX_JSON, &index)?;
+            write(to, OCI_LAYOUT, OCI_LAYOUT_JSON)?;
+        }
         Ok(out)
     }
 
     /// Runs `work` until it is done or the caller cancels.
     async fn or_interrupted<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         or_interrupted(self.cancel, work).await
-    }
-
-    /// Refuses before anything is fetched what cannot fit.
-    fn check_space(&self, missing: &[Descriptor]) -> Result<()> {
-        let needed = missing
-            .iter()
-            .map(|blob| blob.size)
-            .fold(0, u64::saturating_add);
-        let path = self.to.staging.path();
-        match files::free_space(path) {
-            Some(free) if free < needed => Err(Error::new(
-                ErrorKind::DiskFull,
-                format!("the image needs {needed} bytes, and {free} are free there"),
-            )
-            .about(self.to.staging.destination().display().to_string())
-            .hint("free some space, or choose a destination on another file system")),
-            _ => Ok(()),
-        }
     }
 
     /// Fetches blobs, several at once. The first that cannot be had ends it.
@@ -281,9 +299,19 @@ impl Work<'_> {
         descriptor: &Descriptor,
         received: &AtomicU64,
     ) -> Result<Stats> {
-        let staging = &self.to.staging;
-        let name = scratch_name(&self.to.place, descriptor.digest);
-        let spool = staging.create_scratch_file(&name, 0o644)?;
+        let spool = match self.to {
+            To::Layout(to) => {
+                let name = scratch_name(&to.place, descriptor.digest);
+                Spool {
+                    file: to.staging.create_scratch_file(&name, 0o644)?,
+                    held: Box::new(()),
+                }
+            }
+            To::Depot(depot) => match depot.spool(descriptor).await? {
+                Some(spool) => spool,
+                None => return Ok(Stats::default()),
+            },
+        };
         let session = self.registries.session();
         let reporter = Share {
             reporter: self.reporter,
@@ -296,21 +324,73 @@ impl Work<'_> {
         let subject = blob.subject();
         let mut same = Same(blob.clone());
         let (verified, mut stats) =
-            transfer::download(context, &subject, blob, &mut same, spool).await?;
-        drop(verified);
-        staging.keep(&name, &place_of(&self.to.place, descriptor.digest))?;
+            transfer::download(context, &subject, blob, &mut same, spool.file).await?;
+        match self.to {
+            To::Layout(to) => {
+                let name = scratch_name(&to.place, descriptor.digest);
+                let place = place_of(&to.place, descriptor.digest);
+                to.staging.keep(&name, &place)?;
+            }
+            To::Depot(depot) => depot.keep(descriptor, &verified).await?,
+        }
+        drop(spool.held);
         // The image's own try is counted once; what is counted here is what went wrong.
         stats.attempts -= 1;
         Ok(stats)
     }
 
-    fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        let name = format!("{}/{name}", self.to.place);
-        let staging = &self.to.staging;
-        let mut file = staging.create_file(&name, 0o644)?;
-        file.write_all(bytes)
-            .map_err(|e| FilesError::io("write", staging.path().join(&name), e).into())
+    /// Keeps a manifest or index as it came.
+    async fn keep_manifest(
+        &self,
+        media_type: &str,
+        digest: Sha256Digest,
+        json: Vec<u8>,
+    ) -> Result<()> {
+        match self.to {
+            To::Layout(to) => write(to, &layout::blob_path(digest), &json),
+            To::Depot(depot) => depot.keep_manifest(media_type, json).await,
+        }
     }
+}
+
+/// Those that the depot has not.
+async fn missing_in(depot: &dyn Depot, blobs: &[Descriptor]) -> Result<Vec<Descriptor>> {
+    let mut missing = Vec::new();
+    for blob in blobs {
+        if !depot.holds(blob).await? {
+            missing.push(blob.clone());
+        }
+    }
+    Ok(missing)
+}
+
+/// Refuses before anything is fetched what cannot fit.
+fn check_space(to: &Destination, missing: &[Descriptor]) -> Result<()> {
+    let needed = missing
+        .iter()
+        .map(|blob| blob.size)
+        .fold(0, u64::saturating_add);
+    let path = to.staging.path();
+    match files::free_space(path) {
+        Some(free) if free < needed => Err(Error::new(
+            ErrorKind::DiskFull,
+            format!(
+                "the image needs {}, and {} are free there",
+                error::bytes(needed),
+                error::bytes(free)
+            ),
+        )
+        .about(to.staging.destination().display().to_string())
+        .hint("free some space, or choose a destination on another file system")),
+        _ => Ok(()),
+    }
+}
+
+fn write(to: &Destination, name: &str, bytes: &[u8]) -> Result<()> {
+    let name = format!("{}/{name}", to.place);
+    let mut file = to.staging.create_file(&name, 0o644)?;
+    file.write_all(bytes)
+        .map_err(|e| FilesError::io("write", to.staging.path().join(&name), e).into())
 }
 
 fn place_of(place: &str, digest: Sha256Digest) -> String {

@@ -55,7 +55,7 @@ impl Reference {
     /// # Errors
     /// It is none.
     pub fn parse(text: &str) -> Result<Self, ReferenceError> {
-        let quoted = || text.chars().take(300).collect::<String>();
+        let quoted = || without_secrets(text).chars().take(300).collect::<String>();
         let (name, digest) = text
             .rsplit_once('@')
             .ok_or_else(|| ReferenceError::NoDigest(quoted()))?;
@@ -216,6 +216,38 @@ impl Ecr {
     }
 }
 
+/// An image's URI as it may be shown and kept: what stands before its registry as a user and password, or after it as a
+/// query, is left out. No image that Lambda runs has either.
+pub(crate) fn without_secrets(uri: &str) -> String {
+    let (name, query) = uri
+        .split_once('?')
+        .map_or((uri, ""), |(name, _)| (name, "?…"));
+    let is_digest = |text: &str| {
+        text.split_once(':').is_some_and(|(algorithm, hex)| {
+            algorithm
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"+._-".contains(&b))
+                && hex.bytes().all(|b| b.is_ascii_hexdigit())
+                && hex.len() >= 32
+        })
+    };
+    let (name, digest) = match name.rsplit_once('@') {
+        Some((name, digest)) if is_digest(digest) => (name, format!("@{digest}")),
+        _ => (name, String::new()),
+    };
+    let (scheme, rest) = match name.split_once("://") {
+        Some((scheme, rest)) => (format!("{scheme}://"), rest),
+        None => (String::new(), name),
+    };
+    // What begins with a registry has no user before it, whatever follows.
+    let first = rest.split('/').next().unwrap_or_default();
+    let rest = match rest.rsplit_once('@') {
+        Some((_, host)) if !is_registry(first) => format!("…@{host}"),
+        _ => rest.to_owned(),
+    };
+    format!("{scheme}{rest}{digest}{query}")
+}
+
 /// Whether a `host[:port]` is on this machine.
 pub(crate) fn is_loopback(registry: &str) -> bool {
     let host = match registry.strip_prefix('[') {
@@ -259,16 +291,21 @@ fn is_tag(text: &str) -> bool {
         && !text.starts_with(['.', '-'])
 }
 
-/// Lambda names the image, so a name that is none is no answer of Lambda's to go by.
+/// Lambda names the image. Without a digest it may name one later; a name that is none stays none, and is refused as a
+/// manifest that is none.
 impl From<ReferenceError> for Error {
     fn from(error: ReferenceError) -> Self {
-        let hint = match error {
-            ReferenceError::NoDigest(_) => {
-                "an image is only pulled by digest; the function may still be being created: fetch it again later"
-            }
-            _ => "without --pull-image the image is recorded as Lambda names it",
+        let (kind, hint) = match error {
+            ReferenceError::NoDigest(_) => (
+                ErrorKind::NoCode,
+                "an image is only pulled by digest; the function may still be being created: fetch it again later",
+            ),
+            _ => (
+                ErrorKind::ArchiveBroken,
+                "Lambda's answer is not one that larder can pull by; without --pull-image the image is recorded as Lambda names it",
+            ),
         };
-        Self::new(ErrorKind::NoCode, error.to_string()).hint(hint)
+        Self::new(kind, error.to_string()).hint(hint)
     }
 }
 
@@ -317,6 +354,32 @@ mod tests {
             assert_eq!(found, tag, "{text}");
         }
         assert!(Repository::parse("app:v1").is_err());
+    }
+
+    #[test]
+    fn users_passwords_and_queries_are_not_shown() {
+        for (uri, shown) in [
+            ("r.example/app:v1", "r.example/app:v1"),
+            ("r.example/app@sha256", "r.example/app@sha256"),
+            ("u:p@r.example/app:v1", "…@r.example/app:v1"),
+            ("u:p/w@r.example/app:v1", "…@r.example/app:v1"),
+            ("https://u:p@r.example/app", "https://…@r.example/app"),
+            ("u:p@ss@r.example/app?sig=s3cret", "…@r.example/app?…"),
+            ("", ""),
+        ] {
+            assert_eq!(without_secrets(uri), shown);
+            let digest = format!("@sha256:{HEX}");
+            if !uri.contains('?') {
+                assert_eq!(
+                    without_secrets(&(uri.to_owned() + &digest)),
+                    shown.to_owned() + &digest
+                );
+            }
+            let e = Reference::parse(&format!("{uri}?"))
+                .unwrap_err()
+                .to_string();
+            assert!(!e.contains("u:p") && !e.contains("s3cret"), "{e}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
 use tokio::sync::Mutex;
@@ -10,7 +10,7 @@ use url::Url;
 
 use super::challenge::{self, Challenge};
 use super::ecr::Tokens;
-use super::login;
+use super::login::{self, Login, NoLogin};
 use super::reference::{Ecr, Repository, is_loopback};
 use crate::aws::Session;
 use crate::aws::service::Service;
@@ -72,6 +72,7 @@ impl Registries {
             name: name.to_owned(),
             base,
             ecr,
+            login: OnceLock::new(),
             credentials: Mutex::default(),
         });
         registries.insert(name.to_owned(), Arc::clone(&registry));
@@ -114,6 +115,8 @@ pub(super) struct Registry {
     name: String,
     base: Url,
     ecr: Option<Ecr>,
+    /// The user's login, looked for when a registry that is not ECR's first asks for one.
+    login: OnceLock<Result<Login, NoLogin>>,
     /// What a registry that is not ECR's wanted, by repository.
     credentials: Mutex<HashMap<String, Held>>,
 }
@@ -203,14 +206,14 @@ impl Registry {
                 return Ok(response);
             }
             let refused = held.as_ref().map(|held| held.serial);
-            if status == 403 && self.ecr.is_some() {
+            if let (403, Some(ecr)) = (status, &self.ecr) {
                 // ECR refuses a token that has ended as it refuses a caller: only its words differ.
                 let body = response.text(ERROR_BODY).await;
                 let (code, message) = words(&body);
                 if !message.contains("expired") {
                     return Err(OpenError::Other(
                         Failure::Permanent,
-                        self.denied_by_ecr(item, &code, &message),
+                        self.denied_by_ecr(ecr, item, &code, &message),
                     ));
                 }
             } else if status != 401 {
@@ -265,9 +268,10 @@ impl Registry {
         }
         let serial = before.map_or(0, |held| held.serial) + 1;
         let of = |scheme| challenges.iter().find(|c| c.scheme == scheme);
-        let login = login::find(&self.name);
+        let login = self.login.get_or_init(|| login::find(&self.name));
         let basic = login
             .as_ref()
+            .ok()
             .and_then(|login| Authorization::basic(login.encoded()));
         let authorization = match (of("bearer"), of("basic")) {
             (Some(bearer), _) => self.bearer(repository, bearer, basic.as_ref()).await?,
@@ -330,20 +334,19 @@ impl Registry {
         let mut response = http.get(get).await.map_err(OpenError::Http)?;
         let status = response.status();
         if status != 200 {
+            let from = format!("{} answers with status {status}", host_of(&url));
             let (failure, kind) = match status {
-                401 | 403 => (Failure::Permanent, ErrorKind::AccessDenied),
+                401 | 403 => {
+                    let error = or_because(self.denied_by_login(status == 401), from);
+                    return Err(OpenError::Other(Failure::Permanent, error));
+                }
                 429 => (throttled(&response), ErrorKind::Throttled),
                 408 | 500..=599 => (Failure::Transient, ErrorKind::Service),
                 _ => (Failure::Permanent, ErrorKind::Service),
             };
             let error = Error::new(kind, "the registry's token could not be had")
                 .about(&*self.name)
-                .because(format!("{} answers with status {status}", host_of(&url)));
-            let error = if kind == ErrorKind::AccessDenied {
-                error.hint(self.login_hint())
-            } else {
-                error
-            };
+                .because(from);
             return Err(OpenError::Other(failure, error));
         }
         let body = match response.body(MAX_TOKEN).await {
@@ -362,14 +365,32 @@ impl Registry {
             .ok_or_else(|| refuse(ErrorKind::Service, "the answer holds no token".into()))
     }
 
-    fn login_hint(&self) -> String {
+    /// What a refusal of a registry that is not ECR's means, by what was found of a login; `refused` says that the login
+    /// itself was, and not only what is asked for.
+    fn denied_by_login(&self, refused: bool) -> Error {
         let name = &self.name;
-        format!(
-            "log in first, with `docker login {name}` or `skopeo login {name}`: larder reads REGISTRY_AUTH_FILE, ~/.docker/config.json and skopeo's containers/auth.json (no credential helpers)"
-        )
+        let denied = |message: String| Error::new(ErrorKind::AccessDenied, message).about(&**name);
+        match self.login.get() {
+            // It never asked for one.
+            None => denied("the registry denies the image".to_owned())
+                .hint("it asks for no login, so whoever runs it decides who may pull from it"),
+            Some(Ok(login)) if refused => denied(format!(
+                "the registry refuses the user and password in {}",
+                login.path().display()
+            ))
+            .hint(format!(
+                "log in again, with `docker login {name}` or `skopeo login {name}`"
+            )),
+            Some(Ok(login)) => denied(format!(
+                "the registry denies the image to the login in {}",
+                login.path().display()
+            ))
+            .hint("its user needs the right to pull from the repository; REGISTRY_AUTH_FILE names a file with another login"),
+            Some(Err(none)) => none.error(name),
+        }
     }
 
-    fn denied_by_ecr(&self, item: Item<'_>, code: &str, message: &str) -> Error {
+    fn denied_by_ecr(&self, ecr: &Ecr, item: Item<'_>, code: &str, message: &str) -> Error {
         let mut cause = code.to_owned();
         if !message.is_empty() {
             cause.push_str(": ");
@@ -378,24 +399,23 @@ impl Registry {
         Error::new(ErrorKind::AccessDenied, "the registry denies the image")
             .about(self.name(item))
             .because(cause)
-            .hint(self.denial_hint(item.repository))
+            .hint(ecr_hint(ecr, item.repository))
     }
 
-    /// What to do about a 401 or 403 of the registry's own.
-    fn denial_hint(&self, repository: &str) -> String {
-        match &self.ecr {
-            Some(ecr) => format!(
-                "the caller needs the IAM actions ecr:BatchGetImage and ecr:GetDownloadUrlForLayer on {}; where that is another account's, the repository's policy must allow them too",
-                ecr.repository_arn(repository)
-            ),
-            None => self.login_hint(),
-        }
-    }
-
-    /// The same for whoever answered, which may be where the registry led.
-    pub(super) fn denied(&self, item: Item<'_>, response: &Response) -> (ErrorKind, String) {
+    /// What a 401 or 403 means, by who answered: the registry, or where it led.
+    pub(super) fn denied(&self, item: Item<'_>, response: &Response) -> Error {
+        let denied = || Error::new(ErrorKind::AccessDenied, "the registry denies the image");
         if response.is_of_origin() {
-            return (ErrorKind::AccessDenied, self.denial_hint(item.repository));
+            let Some(ecr) = &self.ecr else {
+                // One that gave a token knows the login, whatever it says then.
+                let bearer = response
+                    .headers("www-authenticate")
+                    .into_iter()
+                    .flat_map(challenge::parse)
+                    .any(|challenge| challenge.scheme == "bearer");
+                return self.denied_by_login(response.status() == 401 && !bearer);
+            };
+            return denied().hint(ecr_hint(ecr, item.repository));
         }
         let location = response.location();
         let host = location.split('/').nth(2).unwrap_or_default();
@@ -406,12 +426,9 @@ impl Registry {
             ),
             None => String::new(),
         };
-        (
-            ErrorKind::AccessDenied,
-            format!(
-                "the registry signed this URL itself, so no permission of yours is missing: something between here and {host} denies it, such as the policy of an S3 endpoint{bucket}, a data perimeter or a proxy"
-            ),
-        )
+        denied().hint(format!(
+            "the registry signed this URL itself, so no permission of yours is missing: something between here and {host} denies it, such as the policy of an S3 endpoint{bucket}, a data perimeter or a proxy"
+        ))
     }
 
     /// What an answer to a GET of a manifest means, which is no success.
@@ -425,20 +442,22 @@ impl Registry {
         let location = response.location();
         let body = response.text(ERROR_BODY).await;
         let (code, message) = words(&body);
+        let cause = match (code.as_str(), message.as_str()) {
+            ("", "") => format!("status {status}, from {location}"),
+            (text, "") | ("", text) => format!("{text}, status {status}, from {location}"),
+            (code, message) => format!("{code}: {message}, status {status}, from {location}"),
+        };
+        if matches!(status, 401 | 403) {
+            let error = self.denied(item, response).about(self.name(item));
+            let error = or_because(error, cause);
+            return (Failure::Permanent, error);
+        }
         let error = |kind, text: &str| {
-            let cause = match (code.as_str(), message.as_str()) {
-                ("", "") => format!("status {status}, from {location}"),
-                (text, "") | ("", text) => format!("{text}, status {status}, from {location}"),
-                (code, message) => format!("{code}: {message}, status {status}, from {location}"),
-            };
-            Error::new(kind, text).about(self.name(item)).because(cause)
+            Error::new(kind, text)
+                .about(self.name(item))
+                .because(cause.clone())
         };
         match status {
-            401 | 403 => {
-                let (kind, hint) = self.denied(item, response);
-                let error = error(kind, "the registry denies the image").hint(hint);
-                (Failure::Permanent, error)
-            }
             404 | 410 => {
                 let text = "the image is not in its registry";
                 (Failure::Permanent, error(ErrorKind::NotFound, text))
@@ -466,6 +485,22 @@ impl Registry {
             }
         }
     }
+}
+
+/// Adds a cause where there is none. Where a file of logins is what is wrong, that is the cause already.
+fn or_because(error: Error, cause: String) -> Error {
+    if error.causes().is_empty() {
+        error.because(cause)
+    } else {
+        error
+    }
+}
+
+fn ecr_hint(ecr: &Ecr, repository: &str) -> String {
+    format!(
+        "the caller needs the IAM actions ecr:BatchGetImage and ecr:GetDownloadUrlForLayer on {}; where that is another account's, the repository's policy must allow them too",
+        ecr.repository_arn(repository)
+    )
 }
 
 fn throttled(response: &Response) -> Failure {

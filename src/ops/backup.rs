@@ -11,6 +11,7 @@
 //! What was stored before an interruption is found again by its digest, so that a rerun downloads only what is missing.
 
 mod feed;
+mod image;
 mod layer;
 mod ledger;
 mod package;
@@ -33,6 +34,7 @@ use crate::aws::{Session, SessionOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, Reporter};
 use crate::function::FunctionRef;
+use crate::image::Registries;
 use crate::lambda::Lambda;
 use crate::store::{Run, RunName, Store};
 
@@ -60,6 +62,8 @@ pub struct BackupOptions {
     pub aliases: bool,
     /// Keep the layer versions that are used.
     pub layers: bool,
+    /// Pull the images of container-image functions too.
+    pub pull_image: bool,
     /// A layer version that is deleted or denied makes the function's status partial.
     pub strict_layers: bool,
     /// Keep the names of environment variables and replace each value with null.
@@ -111,6 +115,7 @@ pub async fn backup(
         let job = Job {
             session,
             lambda: Lambda::new(session, Arc::clone(&tally) as Arc<dyn Reporter>),
+            registries: Registries::new(session),
             account: &places.account,
             store,
             options,

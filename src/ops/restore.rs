@@ -1,5 +1,7 @@
 //! A function version from a store back to a directory, in the layout of a fetch, verified again.
 
+mod image;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -135,6 +137,11 @@ impl Work<'_> {
             if self.options.unpack {
                 record.unpacked = Some(self.unpacking().run(&item, verified).await?);
             }
+        }
+        if let Some(image) = &record.image
+            && image.path.is_some()
+        {
+            self.image(image).await?;
         }
         for layer in &mut record.layers {
             let (Some(path), Some(size), Some(stated)) =

@@ -51,7 +51,7 @@ pub struct Entry {
     pub described_at: Box<str>,
     /// The SHA-256 of the configuration as it was listed; None where it could not be compared.
     pub listed: Option<Sha256Digest>,
-    /// The SHA-256 of the zip.
+    /// The SHA-256 of the zip, or of the top manifest of an image that was pulled.
     pub code: Option<Sha256Digest>,
     /// Whether the values of environment variables were left out.
     pub redacted: bool,

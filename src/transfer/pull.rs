@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::error::{Error, ErrorKind, is_about_certificates};
 use crate::events::Event;
-use crate::http::{HttpError, Response};
+use crate::http::{HttpError, LED_ASTRAY, Response};
 
 use super::answer::{Judged, judge};
 use super::parts::Have;
@@ -308,7 +308,9 @@ pub(super) fn failed(e: HttpError, what: &str) -> Broken {
         ),
         HttpError::Redirect { .. } | HttpError::TooLong { .. } => {
             return Broken::Final(
-                Error::new(ErrorKind::Transfer, "the download was led astray").because(e),
+                Error::new(ErrorKind::Transfer, "the download was led astray")
+                    .because(e)
+                    .hint(LED_ASTRAY),
             );
         }
     };

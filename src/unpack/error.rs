@@ -3,7 +3,7 @@
 use std::io;
 
 use super::names::{NameDefect, Shown};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, bytes};
 
 /// What an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -539,21 +539,6 @@ impl UnpackError {
     }
 }
 
-/// `250 MiB (262144000 bytes)`, `31 bytes`.
-fn bytes(count: u64) -> String {
-    let (shift, unit) = match count {
-        0..0x400 => return format!("{count} bytes"),
-        0x400..0x10_0000 => (10, "KiB"),
-        0x10_0000..0x4000_0000 => (20, "MiB"),
-        _ => (30, "GiB"),
-    };
-    let (whole, tenth) = (count >> shift, ((count % (1 << shift)) * 10) >> shift);
-    match tenth {
-        0 => format!("{whole} {unit} ({count} bytes)"),
-        _ => format!("{whole}.{tenth} {unit} ({count} bytes)"),
-    }
-}
-
 /// Without a subject and, but for a full disk, without a hint: the caller knows what was unpacked and what can be done;
 /// [`UnpackError::advice`] is a part of that.
 impl From<UnpackError> for Error {
@@ -564,18 +549,5 @@ impl From<UnpackError> for Error {
             UnpackError::Read { source, .. } => Self::new(ErrorKind::Io, message).because(source),
             other => Self::new(other.kind(), message),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_are_said_as_people_set_them() {
-        assert_eq!(bytes(250 << 20), "250 MiB (262144000 bytes)");
-        assert_eq!(bytes(1536), "1.5 KiB (1536 bytes)");
-        assert_eq!(bytes(1023), "1023 bytes");
-        assert!(bytes(u64::MAX).starts_with("17179869183.9 GiB"));
     }
 }

@@ -23,7 +23,7 @@ type Arrange = fn(&Bench);
 
 const FOREIGN: &str = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
 
-fn bytes(seed: u64, size: usize) -> Vec<u8> {
+pub fn bytes(seed: u64, size: usize) -> Vec<u8> {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut data = vec![0_u8; size];
     random.fill(&mut data);
@@ -43,7 +43,7 @@ pub fn small(family: Family) -> Image {
 }
 
 /// Pushes an image, and makes the function `web` of it. Blobs lie on another host than the registry.
-fn web(bench: &Bench, image: &Image, login: Login) -> Function {
+pub fn web(bench: &Bench, image: &Image, login: Login) -> Function {
     bench.aws.objects_at(&bench.aws.listen_on("127.0.0.2"));
     let uri = bench.aws.push("team/web", image, login);
     planted(bench, "web")
@@ -53,7 +53,7 @@ fn web(bench: &Bench, image: &Image, login: Login) -> Function {
 
 /// The image lies at `dir` as it was pushed: all of these manifests, all of these blobs, nothing else.
 #[track_caller]
-fn is_whole(dir: &Path, image: &Image, manifests: &[&str]) {
+pub fn is_whole(dir: &Path, image: &Image, manifests: &[&str]) {
     let checked = layout::verify(dir, &[], &|| false).unwrap();
     assert_eq!(checked.findings, []);
     let root: Sha256Digest = image.digest.parse().unwrap();
@@ -655,7 +655,8 @@ fn what_cannot_be_had_or_is_not_the_image_leaves_nothing() {
         }),
         ecr("a manifest that is cut", 6, "transfer", |b, _| {
             b.aws.fault(MANIFEST.always(), Fault::fin(20));
-        }),
+        })
+        .says(&["answer broke off"]),
         ecr("a manifest over the limit", 7, "archive_broken", |b, _| {
             b.aws.fault(
                 MANIFEST.always(),
@@ -701,7 +702,10 @@ fn what_cannot_be_had_or_is_not_the_image_leaves_nothing() {
         ecr("larger than the disk", 8, "disk_full", |b, _| {
             instead(b, |m| m["layers"][1]["size"] = json!(1_u64 << 60));
         })
-        .says(&["1152921504606"])
+        .says(&[
+            "the image needs 1073741824 GiB (1152921504606",
+            "are free there",
+        ])
         .hint("free some space"),
         ecr("sizes beyond counting", 8, "disk_full", |b, _| {
             instead(b, |m| {
@@ -768,14 +772,42 @@ fn what_cannot_be_had_or_is_not_the_image_leaves_nothing() {
         }),
         ecr("a redirect loop", 6, "transfer", |b, _| {
             b.aws.fault(BLOB.always(), Fault::RedirectLoop);
-        }),
+        })
+        .hint("a redirect is followed"),
+        ecr(
+            "a manifest behind a redirect loop",
+            6,
+            "transfer",
+            |b, _| {
+                b.aws.fault(MANIFEST.always(), Fault::RedirectLoop);
+            },
+        )
+        .says(&["leads astray"])
+        .hint("a redirect is followed"),
         ecr("nobody listens", 6, "network", |b, i| {
             b.aws
                 .function("web")
                 .image("127.0.0.1:1/web:v1", &i.digest)
                 .create();
         }),
-        ecr("a name without a registry", 6, "no_code", |b, i| {
+        ecr(
+            "a user and password in the name",
+            7,
+            "archive_broken",
+            |b, i| {
+                let uri = format!("larder:{SECRET_MARKER}@registry.example/web:v1");
+                b.aws.function("web").image(&uri, &i.digest).create();
+            },
+        )
+        .says(&["…@registry.example/web", "names no registry"]),
+        ecr("a name that is a path", 7, "archive_broken", |b, i| {
+            b.aws
+                .function("web")
+                .image("registry.example/../web", &i.digest)
+                .create();
+        })
+        .says(&["names no repository"]),
+        ecr("a name without a registry", 7, "archive_broken", |b, i| {
             b.aws.function("web").image("web:v1", &i.digest).create();
         })
         .says(&["names no registry"])
@@ -839,13 +871,238 @@ fn what_cannot_be_had_or_is_not_the_image_leaves_nothing() {
     each(&cases, |case| case.name.clone(), Failing::check);
 }
 
+/// `user:password` in base64.
+fn encoded(user: &str) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(user)
+}
+
+#[test]
+fn a_login_that_cannot_be_used_says_why() {
+    let secret = format!("larder:{SECRET_MARKER}");
+    let wanted = [
+        Login::Basic("larder:right".into()),
+        Login::Bearer(Some("larder:right".into())),
+    ];
+    let mut cases = Vec::new();
+    for login in wanted {
+        let case = |name: &str, code, kind, file: fn(&Bench, &str)| {
+            failing(
+                &format!("{login:?}: {name}"),
+                code,
+                kind,
+                login.clone(),
+                |_, _| {},
+            )
+            .when({
+                let login = login.clone();
+                move |bench| {
+                    web(bench, &small(Family::Docker), login.clone());
+                    file(bench, bench.aws.endpoint().trim_start_matches("http://"));
+                }
+            })
+            .var("REGISTRY_AUTH_FILE", "auth.json")
+        };
+        cases.push(
+            case("the file is not there", 8, "io", |_, _| {})
+                .says(&["cannot be read", "auth.json"])
+                .hint("REGISTRY_AUTH_FILE"),
+        );
+        cases.push(
+            case("the file is a directory", 8, "io", |b, _| {
+                std::fs::create_dir(b.path("auth.json")).unwrap();
+            })
+            .says(&["cannot be read", "auth.json"])
+            .hint("name another"),
+        );
+        cases.push(
+            case("the file is no JSON", 2, "usage", |b, _| {
+                write(b.path("auth.json"), format!("{{\"auths\": {SECRET_MARKER}"));
+            })
+            .says(&["auth.json is no file of logins", "no JSON"])
+            .hint("skopeo login --authfile"),
+        );
+        cases.push(
+            case("the entry is no login", 2, "usage", |b, host| {
+                let json = json!({"auths": {host: {"auth": SECRET_MARKER}}});
+                write(b.path("auth.json"), json.to_string());
+            })
+            .says(&["auth.json is no file of logins", "no user and password"]),
+        );
+        cases.push(
+            case("a helper has it", 4, "access_denied", |b, host| {
+                let json = json!({"auths": {host: {}}, "credsStore": "desktop"});
+                write(b.path("auth.json"), json.to_string());
+            })
+            .says(&["docker-credential-desktop", "does not run"])
+            .hint("skopeo login --authfile"),
+        );
+        cases.push(
+            case(
+                "a helper for this registry",
+                4,
+                "access_denied",
+                |b, host| {
+                    let json = json!({"credHelpers": {host: "ecr-login"}});
+                    write(b.path("auth.json"), json.to_string());
+                },
+            )
+            .says(&["docker-credential-ecr-login"]),
+        );
+        cases.push(
+            case("nothing for this registry", 4, "access_denied", |b, _| {
+                write(b.path("auth.json"), json!({"auths": {}}).to_string());
+            })
+            .says(&["wants a login, and there is none"])
+            .hint("docker login"),
+        );
+        let auth = encoded(&secret);
+        cases.push(
+            case("a wrong password", 4, "access_denied", |_, _| {})
+                .when({
+                    let login = login.clone();
+                    move |bench| {
+                        web(bench, &small(Family::Docker), login.clone());
+                        let host = bench.aws.endpoint().trim_start_matches("http://");
+                        let json = json!({"auths": {host: {"auth": auth}}});
+                        write(bench.path("auth.json"), json.to_string());
+                    }
+                })
+                .says(&["refuses the user and password in auth.json", "401"])
+                .hint("log in again"),
+        );
+    }
+    each(&cases, |case| case.name.clone(), Failing::check);
+}
+
+#[test]
+fn a_login_that_is_not_asked_for_is_not_looked_for() {
+    let bench = Bench::new();
+    let image = small(Family::Docker);
+    web(&bench, &image, Login::Bearer(None));
+    write(bench.path("auth.json"), "no JSON");
+    // A registry that wants a token may give it to anybody.
+    bench
+        .run_with(
+            &[("REGISTRY_AUTH_FILE", "auth.json")],
+            &["fetch", "web", "out", "--pull-image"],
+        )
+        .expect(0);
+    is_whole(&bench.path("out/image"), &image, &[&image.digest]);
+}
+
+/// An image for an architecture, unlike any of another seed.
+pub fn image_for(architecture: &str, seed: u64) -> Image {
+    Image::build(Family::Oci)
+        .architecture(architecture)
+        .layer(bytes(seed, 100))
+        .create()
+}
+
+#[test]
+fn an_entry_without_a_platform_is_told_by_its_configuration() {
+    let (amd, arm) = (image_for("amd64", 1), image_for("arm64", 2));
+    let index = Image::index_of(Family::Oci, &[(Value::Null, &amd), (Value::Null, &arm)]);
+    let bench = Bench::new();
+    let function = web(&bench, &index, Login::Ecr);
+    function.set("Architectures", json!(["arm64"]));
+    pulled(&bench, &[]).expect(0);
+    is_whole(
+        &bench.path("out/image"),
+        &index,
+        &[&index.digest, &arm.digest],
+    );
+    let manifests = &bench.record("out")["image"]["manifests"];
+    assert_eq!(manifests[1]["platform"], "linux/arm64");
+    assert_eq!(bench.record("out")["image"]["other_manifests"], 1);
+    // What was chosen stays chosen, and no registry is asked.
+    let asked = bench.aws.count("GetManifest") + bench.aws.count("GetBlob");
+    bench.aws.delete_image("team/web", &amd.digest);
+    bench.aws.delete_image("team/web", &index.digest);
+    bench.run(&["fetch", "web", "out", "--update"]).expect(0);
+    assert_eq!(
+        bench.aws.count("GetManifest") + bench.aws.count("GetBlob"),
+        asked
+    );
+    let none = Failing::new("none of them fits", 5, "not_found")
+        .with(&["--pull-image", "--platform", "linux/riscv64"])
+        .when(move |bench| {
+            web(bench, &index, Login::Ecr);
+        })
+        .says(&["linux/riscv64"])
+        .hint("name no platform");
+    none.check();
+}
+
+#[test]
+fn the_only_entry_of_an_index_is_taken_without_a_platform() {
+    let bench = Bench::new();
+    let image = image_for("amd64", 1);
+    let inner = Image::index(
+        Family::Docker,
+        &[("amd64", &image), ("arm64", &image_for("arm64", 2))],
+    );
+    let index = Image::index_of(Family::Oci, &[(Value::Null, &inner)]);
+    web(&bench, &index, Login::Ecr);
+    pulled(&bench, &[]).expect(0);
+    let all = [&*index.digest, &inner.digest, &image.digest];
+    is_whole(&bench.path("out/image"), &index, &all);
+}
+
+#[test]
+fn of_two_entries_for_one_platform_both_are_named() {
+    let (first, second) = (image_for("amd64", 1), image_for("amd64", 2));
+    let linux = json!({"os": "linux", "architecture": "amd64"});
+    for platform in [linux, Value::Null] {
+        let bench = Bench::new();
+        let entries = [(platform.clone(), &first), (platform, &second)];
+        let index = Image::index_of(Family::Oci, &entries);
+        web(&bench, &index, Login::Ecr);
+        pulled(&bench, &[]).expect(0).says(&[
+            "2 images for linux/amd64",
+            &first.digest,
+            &second.digest,
+            "the first",
+        ]);
+        let place = bench.path("out/image");
+        is_whole(&place, &index, &[&index.digest, &first.digest]);
+    }
+    // One image that is named twice is one.
+    let bench = Bench::new();
+    let index = Image::index(Family::Oci, &[("amd64", &first), ("amd64", &first)]);
+    web(&bench, &index, Login::Ecr);
+    let ran = pulled(&bench, &[]).expect(0);
+    assert!(!ran.stderr.contains("2 images"), "{}", ran.stderr);
+}
+
+#[test]
+fn what_of_an_index_is_not_kept_is_said() {
+    let bench = Bench::new();
+    let (amd, arm) = (image_for("amd64", 1), image_for("arm64", 2));
+    let linux = |architecture: &str| json!({"os": "linux", "architecture": architecture});
+    let unknown = json!({"os": "unknown", "architecture": "unknown"});
+    let statement = image_for("unknown", 3);
+    let entries = [
+        (linux("amd64"), &amd),
+        (unknown, &statement),
+        (linux("arm64"), &arm),
+    ];
+    let index = Image::index_of(Family::Oci, &entries);
+    let function = web(&bench, &index, Login::Ecr);
+    function.set("Architectures", json!(["arm64"]));
+    let ran = pulled(&bench, &[]).expect(0);
+    let said = "1 of 3 images kept: linux/arm64 (skopeo --override-os linux --override-arch arm64)";
+    assert!(ran.stdout.contains(said), "{}", ran.stdout);
+    for path in ["out", "out/image"] {
+        let ran = bench.run(&["verify", path]).expect(0);
+        assert!(ran.stdout.contains("1 of 3 images"), "{}", ran.stdout);
+    }
+}
+
 #[test]
 fn logins_of_docker_and_skopeo_are_used_where_a_registry_asks() {
     let user = "larder:LARDERSECRETMARKERpassword";
-    let auth = {
-        use base64::Engine as _;
-        base64::engine::general_purpose::STANDARD.encode(user)
-    };
+    let auth = encoded(user);
     for login in [
         Login::Open,
         Login::Basic(user.into()),

@@ -11,6 +11,7 @@
 mod action;
 mod api;
 mod backup;
+mod backup_images;
 mod bad_input;
 mod check;
 mod contract;

@@ -439,3 +439,46 @@ fn a_registry_that_lies_about_its_storage_is_caught() {
         .run(&["fetch", "web", "out", "--pull-image"])
         .expect(0);
 }
+
+#[test]
+fn skopeo_reads_an_image_out_of_a_store() {
+    let Some(registry) = Registry::start("") else {
+        return;
+    };
+    let image = Image::build(Family::Docker)
+        .layer(layer(1, 30_000))
+        .layer(layer(2, 40_000))
+        .create();
+    let name = registry.push("kept", &image);
+    let bench = Bench::new();
+    bench
+        .aws
+        .function("web")
+        .image(&format!("{name}:v1"), &image.digest)
+        .create();
+    bench
+        .run(&["backup", "--store", "store", "--all", "--pull-image"])
+        .expect(0);
+    // As docs/store.md has it: a layout of its own over the same blobs.
+    let blobs = contents(&bench.path("store/blobs/sha256"));
+    let record = blobs
+        .values()
+        .filter_map(|bytes| serde_json::from_slice::<Value>(bytes).ok())
+        .find(|json| json["image"]["path"] == "image")
+        .unwrap();
+    let root = &record["image"]["manifests"][0];
+    let root =
+        json!({"mediaType": root["media_type"], "digest": root["digest"], "size": root["size"]});
+    let dir = bench.path("layout");
+    fs::create_dir(&dir).unwrap();
+    fs::copy(bench.path("store/oci-layout"), dir.join("oci-layout")).unwrap();
+    std::os::unix::fs::symlink(bench.path("store/blobs"), dir.join("blobs")).unwrap();
+    let index = json!({"schemaVersion": 2, "manifests": [root]});
+    write(dir.join("index.json"), index.to_string());
+    let oci = format!("oci:{}", dir.display());
+    let raw = registry.skopeo(&["inspect", "--raw", &oci]);
+    assert_eq!(raw, registry.raw(&name));
+    let copy = bench.path("copy");
+    registry.skopeo(&["copy", &oci, &format!("dir:{}", copy.display())]);
+    assert_eq!(contents(&copy).len(), image.blobs.len() + 2);
+}

@@ -21,6 +21,8 @@ pub struct Checked {
     pub roots: Vec<Sha256Digest>,
     /// The manifests and indexes that are there and as they should be.
     pub manifests: Vec<Sha256Digest>,
+    /// How many of them are indexes.
+    pub indexes: usize,
     /// Manifests that an index names and that are not there: an image is pulled for one platform.
     pub elsewhere: Vec<Sha256Digest>,
     /// Foreign layers: not there, and not expected.
@@ -310,6 +312,7 @@ impl Reader<'_> {
         self.out.manifests.push(descriptor.digest);
         match (&manifest.kind, manifest.contents()) {
             (Kind::Index(children), _) => {
+                self.out.indexes += 1;
                 let mut any = false;
                 for child in children {
                     if self.blobs.contains_key(&child.digest) {

@@ -15,7 +15,11 @@ use crate::task::blocking;
 
 impl Work<'_> {
     /// Which blobs must be fetched: those of an earlier pull that verify are put in place.
-    pub(super) async fn missing(&self, blobs: &[Descriptor]) -> Result<Vec<Descriptor>> {
+    pub(super) async fn missing(
+        &self,
+        to: &Destination,
+        blobs: &[Descriptor],
+    ) -> Result<Vec<Descriptor>> {
         let Some(dir) = self.options.kept.clone() else {
             return Ok(blobs.to_vec());
         };
@@ -24,7 +28,7 @@ impl Work<'_> {
             .map(|blob| blob.size)
             .fold(0, u64::saturating_add);
         self.reporter.report(&Event::Verifying { size });
-        let (to, cancel, blobs) = (self.to.clone(), self.cancel.clone(), blobs.to_vec());
+        let (to, cancel, blobs) = (to.clone(), self.cancel.clone(), blobs.to_vec());
         let work = move || {
             let mut missing = Vec::new();
             let mut changed = Vec::new();

@@ -3,18 +3,19 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::super::layout::{INDEX_JSON, MAX_DEPTH, blob_path};
+use super::super::layout::{INDEX_JSON, MAX_DEPTH};
 use super::super::manifest::{
     ACCEPT, Contents, Descriptor, Kind, MAX_MANIFEST, Manifest, ManifestError, OCI_INDEX,
+    OCI_MANIFEST,
 };
 use super::super::reference::Repository;
 use super::super::registry::{By, Item, Registries, Registry};
 use super::{Pulled, PulledManifest, Work};
 use crate::digest::Sha256Digest;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, is_about_certificates};
 use crate::events::{Event, Reporter};
 use crate::files;
-use crate::http::HttpError;
+use crate::http::{HttpError, LED_ASTRAY};
 use crate::transfer::retry::{Decision, Failure};
 use crate::transfer::{OpenError, Part};
 
@@ -22,8 +23,8 @@ use crate::transfer::{OpenError, Part};
 const MANIFEST_TIME: Duration = Duration::from_secs(120);
 
 /// A manifest with its bytes, and whether they came from the registry.
-struct Document {
-    manifest: Manifest,
+pub(super) struct Document {
+    pub(super) manifest: Manifest,
     json: Vec<u8>,
     fetched: bool,
 }
@@ -40,7 +41,6 @@ impl Work<'_> {
         };
         for depth in 0..=MAX_DEPTH {
             let document = self.document(&wanted, depth > 0).await?;
-            self.write(&blob_path(wanted.digest), &document.json)?;
             let size = document.json.len() as u64;
             out.bytes += size;
             if document.fetched {
@@ -57,13 +57,19 @@ impl Work<'_> {
                 size,
                 platform: wanted.platform.clone(),
             });
+            self.keep_manifest(&document.manifest.media_type, wanted.digest, document.json)
+                .await?;
             let contents = document
                 .manifest
                 .contents()
                 .map_err(|e| self.about(e, wanted.digest))?;
             match (contents, document.manifest.kind) {
                 (Some(contents), _) => return Ok(contents),
-                (None, Kind::Index(children)) => wanted = self.choose(children)?,
+                (None, Kind::Index(children)) => {
+                    let named = children.len();
+                    wanted = self.choose(children).await?;
+                    out.others += named as u64 - 1;
+                }
                 (None, Kind::Image { .. }) => break,
             }
         }
@@ -74,32 +80,6 @@ impl Work<'_> {
         .about(self.reference.to_string()))
     }
 
-    /// The image for the platform, of those that an index offers.
-    fn choose(&self, children: Vec<Descriptor>) -> Result<Descriptor> {
-        let wanted = &self.options.platform;
-        let offers: Vec<String> = children
-            .iter()
-            .filter_map(|child| Some(child.platform.as_ref()?.to_string()))
-            .collect();
-        let only = children.len() == 1 && offers.is_empty();
-        children
-            .into_iter()
-            .find(|child| only || child.platform.as_ref().is_some_and(|p| wanted.accepts(p)))
-            .ok_or_else(|| {
-                let error = Error::new(
-                    ErrorKind::NotFound,
-                    format!("the index names no image for {wanted}"),
-                )
-                .about(self.reference.to_string());
-                if offers.is_empty() {
-                    error.hint("its entries name no platform, so none of them can be chosen")
-                } else {
-                    let offers = offers.join(", ");
-                    error.hint(format!("--platform chooses one; there are: {offers}"))
-                }
-            })
-    }
-
     fn asking(&self) -> Asking<'_> {
         Asking {
             registries: self.registries,
@@ -107,6 +87,22 @@ impl Work<'_> {
             reporter: self.reporter,
             requests: &self.requests,
         }
+    }
+
+    /// A small blob of the registry's, such as a configuration.
+    pub(super) async fn small_blob(&self, digest: Sha256Digest) -> Result<Vec<u8>> {
+        let place = self.reference.place();
+        let registry = self.registries.open(place).await?;
+        let item = Item {
+            repository: place.name(),
+            section: "blobs",
+            by: By::Digest(digest),
+        };
+        let (json, _) = self
+            .asking()
+            .fetch(&registry, item, "configuration")
+            .await?;
+        Ok(json)
     }
 
     fn subject(&self, digest: Sha256Digest) -> String {
@@ -119,7 +115,7 @@ impl Work<'_> {
     }
 
     /// A manifest, kept or fetched, that has the digest, and where an index states it the size.
-    async fn document(&self, wanted: &Descriptor, stated: bool) -> Result<Document> {
+    pub(super) async fn document(&self, wanted: &Descriptor, stated: bool) -> Result<Document> {
         let read = |json: &[u8], announced: Option<&str>| {
             let parsed = Manifest::parse(json, announced);
             parsed.map_err(|e| self.about(e, wanted.digest))
@@ -128,7 +124,7 @@ impl Work<'_> {
             return Err(self.about(ManifestError::TooLarge, wanted.digest));
         }
         let announced = Some(wanted.media_type.as_str()).filter(|text| !text.is_empty());
-        if let Some((json, kept)) = self.kept_manifest(wanted.digest)
+        if let Some((json, kept)) = self.kept_manifest(wanted.digest).await
             && (!stated || json.len() as u64 == wanted.size)
             && let Ok(manifest) = Manifest::parse(&json, announced.or(kept.as_deref()))
         {
@@ -164,12 +160,14 @@ impl Work<'_> {
     }
 
     /// A manifest of the earlier pull, if it still has its digest, and its type by that layout's `index.json`.
-    fn kept_manifest(&self, digest: Sha256Digest) -> Option<(Vec<u8>, Option<String>)> {
-        let dir = self.options.kept.as_ref()?;
-        let json = files::read_small(&dir.join(blob_path(digest)), MAX_MANIFEST).ok()?;
-        if Sha256Digest::of(&json) != digest {
-            return None;
-        }
+    async fn kept_manifest(&self, digest: Sha256Digest) -> Option<(Vec<u8>, Option<String>)> {
+        let json = self.kept(digest).await?;
+        let Some(dir) = &self.options.kept else {
+            // Only OCI's documents may leave out their type (OCI Image Specification 1.1, "Image Manifest", "Image Index").
+            let is = |media_type: &&str| Manifest::parse(&json, Some(media_type)).is_ok();
+            let media_type = [OCI_MANIFEST, OCI_INDEX].into_iter().find(is);
+            return Some((json, media_type.map(ToOwned::to_owned)));
+        };
         let index = files::read_small(&dir.join(INDEX_JSON), MAX_MANIFEST).ok();
         let media_type = index
             .and_then(|json| Manifest::parse(&json, Some(OCI_INDEX)).ok())
@@ -192,6 +190,15 @@ pub(in crate::image) struct Asking<'a> {
 }
 
 impl Asking<'_> {
+    /// A manifest of the registry's, with its `Content-Type`.
+    pub(in crate::image) async fn fetch_manifest(
+        &self,
+        registry: &Registry,
+        by: By<'_>,
+    ) -> Result<(Vec<u8>, Option<String>)> {
+        self.fetch(registry, self.item(by), "manifest").await
+    }
+
     fn item<'a>(&'a self, by: By<'a>) -> Item<'a> {
         Item {
             repository: self.repository.name(),
@@ -200,19 +207,20 @@ impl Asking<'_> {
         }
     }
 
-    /// A manifest of the registry's, with its `Content-Type`. Bytes of another digest than the one that was asked for are
-    /// fetched once more, to rule out a fault on the way.
-    pub(in crate::image) async fn fetch_manifest(
+    /// A document of the registry's, a `what`, with its `Content-Type`. Bytes of another digest than the one that was asked for
+    /// are fetched once more, to rule out a fault on the way.
+    async fn fetch(
         &self,
         registry: &Registry,
-        by: By<'_>,
+        item: Item<'_>,
+        what: &str,
     ) -> Result<(Vec<u8>, Option<String>)> {
-        let subject = registry.name(self.item(by));
+        let subject = registry.name(item);
         self.reporter.report(&Event::Asking { subject: &subject });
         let retry = *self.registries.session().retry();
         let (mut attempt, mut refuted) = (1, None);
         loop {
-            let asked = self.ask_manifest(registry, by);
+            let asked = self.ask(registry, item);
             let answer = match tokio::time::timeout(MANIFEST_TIME, asked).await {
                 Ok(answer) => answer,
                 Err(_) => Err((
@@ -223,15 +231,15 @@ impl Asking<'_> {
             let (failure, error) = match answer {
                 Ok((json, media_type)) => {
                     let found = Sha256Digest::of(&json);
-                    if matches!(by, By::Tag(_))
-                        || matches!(by, By::Digest(digest) if found == digest)
+                    if matches!(item.by, By::Tag(_))
+                        || matches!(item.by, By::Digest(digest) if found == digest)
                     {
                         return Ok((json, media_type));
                     }
                     if let Some(first) = refuted {
                         let error = Error::new(
                             ErrorKind::Mismatch,
-                            format!("the registry serves a manifest whose SHA-256 is {found}"),
+                            format!("the registry serves a {what} whose SHA-256 is {found}"),
                         )
                         .about(subject)
                         .hint(
@@ -245,9 +253,7 @@ impl Asking<'_> {
                     }
                     self.reporter.report(&Event::Warning {
                         subject: &subject,
-                        message: &format!(
-                            "the registry serves a manifest whose SHA-256 is {found}"
-                        ),
+                        message: &format!("the registry serves a {what} whose SHA-256 is {found}"),
                         hint: Some("fetching once more to rule out a fault on the way"),
                     });
                     refuted = Some(found);
@@ -261,7 +267,7 @@ impl Asking<'_> {
             };
             tracing::info!("{error}; again in {wait:.1?}");
             self.reporter.report(&Event::Retrying {
-                what: "the manifest",
+                what: &format!("the {what}"),
                 attempt,
                 max_attempts: retry.max_attempts(),
                 wait,
@@ -272,12 +278,11 @@ impl Asking<'_> {
         }
     }
 
-    async fn ask_manifest(
+    async fn ask(
         &self,
         registry: &Registry,
-        by: By<'_>,
+        item: Item<'_>,
     ) -> Result<(Vec<u8>, Option<String>), (Failure, Error)> {
-        let item = self.item(by);
         self.requests.fetch_add(1, Ordering::Relaxed);
         tracing::info!("GET {}", registry.url(item));
         let whole = Part {
@@ -308,24 +313,41 @@ impl Asking<'_> {
 
 /// A GET of a manifest that brought nothing.
 fn unanswered(e: HttpError) -> (Failure, Error) {
-    let (failure, kind) = match &e {
-        HttpError::Connect { source, .. }
-            if source
-                .to_string()
-                .to_ascii_lowercase()
-                .contains("certificate") =>
-        {
-            (Failure::Permanent, ErrorKind::Network)
-        }
-        HttpError::Connect { .. } => (Failure::Transient, ErrorKind::Network),
-        HttpError::Timeout { .. } => (Failure::Transient, ErrorKind::Timeout),
-        HttpError::Broken { .. } => (Failure::Transient, ErrorKind::Transfer),
-        HttpError::Redirect { .. } | HttpError::TooLong { .. } => {
-            (Failure::Permanent, ErrorKind::Transfer)
-        }
+    let host = |host: &str| {
+        format!(
+            "check the network, HTTPS_PROXY and AWS_CA_BUNDLE, and whether {host} may be reached from here"
+        )
     };
-    let error = Error::new(kind, "the registry cannot be reached")
-        .because(e)
-        .hint("check the network, HTTPS_PROXY and AWS_CA_BUNDLE, and whether the registry may be reached from here");
-    (failure, error)
+    let (failure, kind, text, hint) = match &e {
+        HttpError::Connect { host: at, source } => (
+            if is_about_certificates(&source.to_string()) {
+                Failure::Permanent
+            } else {
+                Failure::Transient
+            },
+            ErrorKind::Network,
+            "the registry cannot be reached",
+            host(at),
+        ),
+        HttpError::Timeout { host: at } => (
+            Failure::Transient,
+            ErrorKind::Timeout,
+            "the registry does not answer in time",
+            format!("{}; a slow one may need a longer --read-timeout", host(at)),
+        ),
+        HttpError::Broken { .. } => (
+            Failure::Transient,
+            ErrorKind::Transfer,
+            "the registry's answer broke off",
+            "running again asks anew; something between here and the registry may cut answers off"
+                .to_owned(),
+        ),
+        HttpError::Redirect { .. } | HttpError::TooLong { .. } => (
+            Failure::Permanent,
+            ErrorKind::Transfer,
+            "the registry's answer leads astray",
+            LED_ASTRAY.to_owned(),
+        ),
+    };
+    (failure, Error::new(kind, text).because(e).hint(hint))
 }

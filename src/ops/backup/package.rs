@@ -21,7 +21,7 @@ pub(super) fn permits(bytes: u64) -> u32 {
     u32::try_from(bytes.div_ceil(PERMIT).clamp(1, most)).unwrap_or(1)
 }
 
-/// Which packages are in the store, and which are on their way.
+/// Which packages and blobs of images are in the store, and which are on their way.
 #[derive(Default)]
 pub(super) struct Packages {
     known: Mutex<HashSet<Sha256Digest>>,
@@ -38,15 +38,15 @@ impl Packages {
         lock(&self.known).insert(digest)
     }
 
-    fn holds(&self, digest: &Sha256Digest) -> bool {
+    pub(super) fn holds(&self, digest: &Sha256Digest) -> bool {
         lock(&self.known).contains(digest)
     }
 
-    fn turn(&self, digest: Sha256Digest) -> Arc<tokio::sync::Mutex<()>> {
+    pub(super) fn turn(&self, digest: Sha256Digest) -> Arc<tokio::sync::Mutex<()>> {
         Arc::clone(lock(&self.coming).entry(digest).or_default())
     }
 
-    fn leave(&self, digest: &Sha256Digest) {
+    pub(super) fn leave(&self, digest: &Sha256Digest) {
         lock(&self.coming).remove(digest);
     }
 }
@@ -115,7 +115,7 @@ impl Job<'_> {
     }
 
     /// Beside a local store; else where the user says.
-    fn spool_dir(&self) -> std::path::PathBuf {
+    pub(super) fn spool_dir(&self) -> std::path::PathBuf {
         match (&self.options.spool_dir, self.store.local()) {
             (Some(directory), _) => directory.clone(),
             (None, Some(store)) => store.to_owned(),

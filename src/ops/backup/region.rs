@@ -17,6 +17,7 @@ use super::{BackupOptions, Versions};
 use crate::aws::Session;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, Reporter as _};
+use crate::image::Registries;
 use crate::lambda::Lambda;
 use crate::record::Status;
 use crate::store::{Entry, RegionRef, Scope, Store};
@@ -28,6 +29,7 @@ const JOBS: usize = 16;
 pub(super) struct Job<'a> {
     pub(super) session: &'a Session,
     pub(super) lambda: Lambda,
+    pub(super) registries: Registries,
     pub(super) account: &'a str,
     pub(super) store: &'a Store,
     pub(super) options: &'a BackupOptions,

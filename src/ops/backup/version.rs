@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::image::Image;
 use super::layer::{LayerHad, filled};
 use super::ledger::{Kind, Line, reason, status_of};
 use super::region::{Job, Shared, Trouble};
@@ -12,8 +13,8 @@ use crate::lambda::{Described, Listed};
 use crate::ops::fetch::{layers, to_milliseconds};
 use crate::package::CodeLocation;
 use crate::record::{
-    FUNCTION_JSON, ImageRecord, Incomplete, PACKAGE_ZIP, PackageRecord, Record, SCHEMA_VERSION,
-    Status, Tool, TransferRecord,
+    FUNCTION_JSON, Incomplete, PACKAGE_ZIP, PackageRecord, Record, SCHEMA_VERSION, Status, Tool,
+    TransferRecord,
 };
 use crate::store::{Descriptor, Entry, FUNCTION, Manifest, RECORD, Subject, title};
 use crate::transfer::{Renew, Stats, Target};
@@ -22,7 +23,7 @@ use crate::transfer::{Renew, Stats, Target};
 struct Code {
     described: Described,
     package: Option<(Descriptor, PackageRecord)>,
-    image: Option<ImageRecord>,
+    image: Option<Image>,
     location: Option<String>,
     stats: Stats,
 }
@@ -50,6 +51,7 @@ impl Job<'_> {
         if let Some(known) = known
             && known.listed == Some(fingerprint)
             && known.redacted == self.options.redact_env
+            && (known.code.is_some() || !self.pulls(listed))
             && (known.layers || !self.options.layers || listed.layers().is_empty())
         {
             if self.options.layers {
@@ -76,7 +78,8 @@ impl Job<'_> {
                     let parts = record.incomplete.iter();
                     let parts: Vec<_> =
                         parts.map(|i| format!("{} ({})", i.field, i.code)).collect();
-                    format!("it lacks {}", parts.join(", "))
+                    let why = lacking.as_ref().map(|e| format!(": {}", reason(e)));
+                    format!("it lacks {}{}", parts.join(", "), why.unwrap_or_default())
                 });
                 let failure = (entry.status == Status::Partial).then(|| {
                     lacking.unwrap_or_else(|| {
@@ -102,6 +105,11 @@ impl Job<'_> {
             }
             Err(trouble) => Err(trouble),
         }
+    }
+
+    /// Whether the version's image is to be pulled.
+    fn pulls(&self, listed: &Listed) -> bool {
+        self.options.pull_image && listed.package_type() == "Image"
     }
 
     fn plan(&self, listed: &Listed) {
@@ -137,7 +145,9 @@ impl Job<'_> {
         files.extend(zip.map(|zip| title(zip, PACKAGE_ZIP)));
         let mut incomplete = described.incomplete();
         let mut layer_records = Vec::new();
-        let mut lacking = None;
+        let (image, of_image, mut lacking) = image.map(Image::into_parts).unwrap_or_default();
+        files.extend(of_image);
+        incomplete.extend(lacking.iter().map(lacks_image));
         if self.options.layers {
             for (arn, size) in described.layers() {
                 let had = self.layer(arn, size, shared).await?;
@@ -199,8 +209,7 @@ impl Job<'_> {
         let revision = described.answer().text("/Configuration/RevisionId");
         // What changed between the listing and the answer must be looked at again.
         let same = revision == listed.revision_id() && status != Status::Partial;
-        let code = record.package.as_ref();
-        let code = code.and_then(|package| Sha256Digest::from_hex(&package.sha256).ok());
+        let code = code_of(&record);
         let entry = Entry {
             subject: Subject::Function,
             arn: listed.version_arn().into(),
@@ -251,12 +260,13 @@ impl Job<'_> {
                         "the image's digest is not CodeSha256",
                     )));
                 }
+                let mut image = self.image(&described, &image).await?;
                 return Ok(Code {
-                    image: Some(ImageRecord::stated(&image, stated.as_deref())),
                     described,
                     package: None,
-                    location: None,
-                    stats: Stats::default(),
+                    location: image.location.take(),
+                    stats: std::mem::take(&mut image.stats),
+                    image: Some(image),
                 });
             }
             zip => zip,
@@ -347,6 +357,22 @@ impl Job<'_> {
             redacted: false,
             layers: false,
         }))
+    }
+}
+
+/// The digest of the package, or of an image that is kept: its absence says that there is one to pull.
+fn code_of(record: &Record) -> Option<Sha256Digest> {
+    match (&record.package, &record.image) {
+        (Some(package), _) => Sha256Digest::from_hex(&package.sha256).ok(),
+        (None, Some(image)) if image.path.is_some() => image.digest.as_ref()?.parse().ok(),
+        _ => None,
+    }
+}
+
+fn lacks_image(error: &Error) -> Incomplete {
+    Incomplete {
+        field: "Image".to_owned(),
+        code: error.kind().name().to_owned(),
     }
 }
 

@@ -7,6 +7,7 @@ use crate::digest::Sha256Digest;
 use crate::drift::Status;
 use crate::error::{Error, ErrorKind, Result};
 use crate::function::FunctionRef;
+use crate::image::reference::without_secrets;
 use crate::image::{self, Named, Platform, Repository};
 use crate::lambda::Listed;
 use crate::ops::deployed::Place;
@@ -242,7 +243,7 @@ impl Checker {
         }
         let described = place.lambda.describe(function).await?;
         let uri = described.answer().text("/Code/ImageUri");
-        Ok(uri.map(ToOwned::to_owned))
+        Ok(uri.map(without_secrets))
     }
 }
 

@@ -166,6 +166,7 @@ pub(in crate::ops) fn fill(record: &mut ImageRecord, pulled: &Pulled) {
             platform: manifest.platform.as_ref().map(ToString::to_string),
         })
         .collect();
+    record.other_manifests = (pulled.manifests.len() > 1).then_some(pulled.others);
     record.blobs = Some(pulled.blobs.len() as u64);
     record.bytes = Some(pulled.bytes);
     record.foreign_layers = pulled

@@ -55,9 +55,18 @@ pub(super) fn check(
         job.find(kind, format!("{prefix}{}", finding.path), finding.message);
     }
     if !checked.foreign.is_empty() {
-        let count = checked.foreign.len();
+        let layers = match checked.foreign.len() {
+            1 => "1 foreign layer is".to_owned(),
+            count => format!("{count} foreign layers are"),
+        };
+        job.report
+            .note(format!("{layers} not in the layout, as its manifests say"));
+    }
+    if !checked.elsewhere.is_empty() {
+        let kept = checked.manifests.len() - checked.indexes;
+        let all = kept + checked.elsewhere.len();
         job.report.note(format!(
-            "{count} foreign layers are not in the layout, as its manifests say"
+            "{kept} of {all} images of the index kept: one is pulled for one platform, and skopeo reads it with --override-os and --override-arch where that is not this machine's"
         ));
     }
     Ok(checked.roots)

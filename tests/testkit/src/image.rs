@@ -101,17 +101,28 @@ impl Image {
     /// An index over images, each for `linux` and an architecture.
     #[must_use]
     pub fn index(family: Family, images: &[(&str, &Image)]) -> Self {
+        let platform = |architecture: &str| json!({"os": "linux", "architecture": architecture});
+        let images: Vec<_> = images.iter().map(|(a, i)| (platform(a), *i)).collect();
+        Self::index_of(family, &images)
+    }
+
+    /// An index over images or indexes, each with the platform that its entry has; null for none.
+    #[must_use]
+    pub fn index_of(family: Family, images: &[(Value, &Image)]) -> Self {
         let (mut manifests, mut blobs) = (BTreeMap::new(), BTreeMap::new());
         let mut list = Vec::new();
-        for (architecture, image) in images {
+        for (platform, image) in images {
             manifests.extend(image.manifests.clone());
             blobs.extend(image.blobs.clone());
-            list.push(json!({
+            let mut entry = json!({
                 "mediaType": image.media_type,
                 "digest": image.digest,
                 "size": image.manifests[&image.digest].1.len(),
-                "platform": {"os": "linux", "architecture": architecture},
-            }));
+            });
+            if !platform.is_null() {
+                entry["platform"] = platform.clone();
+            }
+            list.push(entry);
         }
         let index = json!({"schemaVersion": 2, "mediaType": family.index(), "manifests": list});
         Self::with(family.index(), &index, manifests, blobs)

@@ -88,7 +88,7 @@ fn code_answer(world: &mut World, code: &Code, call: &Call, now: jiff::Timestamp
 
 /// An image reference without its tag or digest; a port's colon stays.
 fn repository(uri: &str) -> &str {
-    let uri = uri.split('@').next().unwrap_or(uri);
+    let uri = uri.split("@sha256:").next().unwrap_or(uri);
     match uri.rfind(':') {
         Some(colon) if !uri[colon..].contains('/') => &uri[..colon],
         _ => uri,
