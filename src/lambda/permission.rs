@@ -59,15 +59,15 @@ pub const PERMISSIONS: &[Permission] = &[
         operation: Some("GetAuthorizationToken"),
         action: "ecr:GetAuthorizationToken",
         resource: "`*`",
-        when: "with `--pull-image`, of an image in ECR",
-        commands: "fetch, snapshot, backup",
+        when: "with `--pull-image`, of an image in ECR; `check` for an index that is expected, and with `--resolve-tags`",
+        commands: "fetch, snapshot, backup, check",
     },
     Permission {
         operation: Some("GetManifest"),
         action: "ecr:BatchGetImage",
         resource: "the repository; another account's must allow it in its policy too",
-        when: "with `--pull-image`, of an image in ECR",
-        commands: "fetch, snapshot, backup",
+        when: "with `--pull-image`, of an image in ECR; `check` for an index that is expected, and with `--resolve-tags`",
+        commands: "fetch, snapshot, backup, check",
     },
     Permission {
         operation: Some("GetBlob"),
@@ -102,7 +102,7 @@ pub const PERMISSIONS: &[Permission] = &[
         action: "ec2:DescribeRegions",
         resource: "`*`: it takes no resource",
         when: "with `--all-regions`",
-        commands: "list, backup, backup",
+        commands: "list, backup",
     },
     Permission {
         operation: Some("GetResources"),

@@ -293,3 +293,45 @@ fn a_lock_with_h1_alone_is_compared_by_it_and_a_wrong_size_is_said() {
     change("/functions/0/latest/package_type", json!("Image"));
     check(&bench, &[]).expect(2).says(&["f in us-east-1", "h1"]);
 }
+
+#[test]
+fn a_bag_is_an_expectation_and_one_that_was_changed_is_refused() {
+    let bench = Bench::new();
+    let function = bench.aws.function("f").zip(tree().zip()).create();
+    bench
+        .run(&["snapshot", "f", "--bag", "bag", "--max-rate", "1000"])
+        .expect(0);
+    check(&bench, &["f", "--expect", "bag"]).expect(0);
+    // The same contents in another zip, then others: told file by file from the package in the bag.
+    function.update_code(super::repackaged().remove(0).1);
+    let ran = check(&bench, &["f", "--expect", "bag"]).expect(0);
+    assert_eq!(of(&ran, "repackaged"), ["f"]);
+    function.update_code(super::changed().zip());
+    let ran = check(&bench, &["f", "--expect", "bag", "--diff"]).expect(1);
+    let json = ran.json();
+    let changes = json["functions"][0]["changes"].as_array().unwrap();
+    let index = changes.iter().find(|c| c["path"] == "index.py").unwrap();
+    let diff = index["diff"].as_str().unwrap();
+    assert!(diff.contains("+    return 2"), "{diff}");
+    // A package in the bag that is not what its manifest says is no expectation.
+    let package = crate::snapshot::at(&bench.path("bag"), "f");
+    let package = walk(&package).expect("a package");
+    let mut bytes = std::fs::read(&package).unwrap();
+    bytes[40] ^= 1;
+    std::fs::write(&package, bytes).unwrap();
+    check(&bench, &["f", "--expect", "bag"])
+        .expect(2)
+        .says(&["manifest"]);
+}
+
+/// The `package.zip` below a directory.
+fn walk(dir: &std::path::Path) -> Option<std::path::PathBuf> {
+    let mut entries = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path());
+    entries.find_map(|path| {
+        if path.is_dir() {
+            walk(&path)
+        } else {
+            (path.file_name()? == "package.zip").then_some(path)
+        }
+    })
+}
