@@ -23,7 +23,8 @@ use crate::files::{Below, Node, names};
 use crate::image::layout::{INDEX_JSON, OCI_LAYOUT};
 use crate::record::{BAGIT_TXT, CODE, FUNCTION_JSON, IMAGE, PACKAGE_ZIP, RECORD};
 
-pub use report::{CustodyReport, Finding, FindingKind, Kind, PathReport, SignatureReport};
+pub use crate::finding::{Finding, FindingKind};
+pub use report::{CustodyReport, Kind, PathReport, SignatureReport};
 
 use report::Findings;
 

@@ -1,5 +1,6 @@
 //! A BagIt bag (RFC 8493), of any maker: every file hashed, every manifest held against what is there.
 
+mod acquisition;
 mod declaration;
 mod hashing;
 mod signed;
@@ -10,11 +11,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::Result;
 use crate::evidence::bag::{SIGNATURE, TAGMANIFEST, TIMESTAMP};
+use crate::evidence::statement::STATEMENT;
+use crate::evidence::AllowedSigners;
+use crate::evidence::ssh::PublicKey;
 use crate::evidence::manifest::{Algorithm, Defect, Kind, MAX_MANIFEST, Manifest};
 use crate::files::{Node, names};
 
 use super::{FindingKind, Job};
 use declaration::{Declaration, Encoding};
+use hashing::Seen;
 
 /// The payload's directory.
 const DATA: &str = "data";
@@ -43,14 +48,14 @@ pub(super) fn verify(job: &mut Job<'_>) -> Result<()> {
     job.announce()?;
     let declaration = declaration::read(job);
     match job.below.top(DATA) {
-        Some(Node::Directory) => {}
+        Some(Node::Directory { .. }) => {}
         Some(_) => job.find(FindingKind::Type, DATA, "is no directory"),
         None => job.find(FindingKind::Missing, DATA, "the payload is not there"),
     }
     let mut signed = None;
     let manifests = read_manifests(job, declaration, &mut signed);
     tell_of_manifests(job, &manifests);
-    let payload = hashing::hash(job, &manifests, declaration)?;
+    let (payload, seen) = hashing::hash(job, &manifests, declaration)?;
     let to_fetch = read_fetch(job, &manifests, declaration);
     for listed in &manifests {
         for ((path, _), found) in listed.manifest.iter().zip(&listed.found) {
@@ -66,9 +71,56 @@ pub(super) fn verify(job: &mut Job<'_>) -> Result<()> {
         }
     }
     check_info(job, declaration.encoding, payload);
+    let ours = acquisition::is_acquisition(&job.below);
+    tell_of_seen(job, &seen, ours);
+    let statement = ours.then(|| {
+        acquisition::check(job, &manifests, seen.quarantined);
+        acquisition::listed(&manifests, STATEMENT)
+    });
     drop(manifests);
-    signed::check(job, signed.as_deref());
+    let key = signed::check(job, signed.as_deref());
+    if let Some(statement) = statement {
+        let allowed = job.options.allowed_signers.as_ref();
+        let allowed = allowed.into_iter().flat_map(AllowedSigners::keys);
+        let keys: Vec<PublicKey> = key.into_iter().chain(allowed).collect();
+        acquisition::check_envelope(job, &keys, statement);
+    }
     Ok(())
+}
+
+/// What no manifest can have: modes, and directories with nothing in them. The RFC forbids neither, and a bag that larder
+/// made has none of it.
+fn tell_of_seen(job: &mut Job<'_>, seen: &Seen, ours: bool) {
+    if ours {
+        for name in &seen.empty_names {
+            let message = "is an empty directory, which no manifest can list; larder made none";
+            job.find(FindingKind::Unexpected, name, message);
+        }
+        let root = job.below.mode().unwrap_or(0o700);
+        let (mut count, mut first) = (seen.other_modes, seen.first_mode.clone());
+        if root != 0o700 {
+            count += 1;
+            first = Some((".".to_owned(), root));
+        }
+        if let Some((path, mode)) = first {
+            let more = match count {
+                1 => String::new(),
+                2 => ", and 1 more".to_owned(),
+                _ => format!(", and {} more", count - 1),
+            };
+            job.report.note(format!(
+                "modes are not those that larder gives (files 0400, directories 0700): {path} has {mode:04o}{more}"
+            ));
+        }
+    } else if let Some(name) = seen.empty_names.first() {
+        let more = match seen.empty {
+            1 => String::new(),
+            empty => format!(", and {} more", empty - 1),
+        };
+        job.report.note(format!(
+            "no manifest can list an empty directory: {name}{more}"
+        ));
+    }
 }
 
 /// Reads each manifest whose algorithm is known. The bytes of the tag manifest that is signed are left in `signed`.

@@ -12,7 +12,9 @@ use crate::evidence::ssh::PublicKey;
 use crate::evidence::timestamp::{MAX_TOKEN, Stamp};
 
 /// Checks all three. `tag_manifest` is what the manifest that is to be signed holds, if it could be read.
-pub(super) fn check(job: &mut Job<'_>, tag_manifest: Option<&[u8]>) {
+/// Gives the key, if the signature is its own.
+pub(super) fn check(job: &mut Job<'_>, tag_manifest: Option<&[u8]>) -> Option<PublicKey> {
+    let mut by = None;
     let signed = read_signature(job, tag_manifest);
     let stamped = read_stamp(job, signed.as_ref().map(|(_, armor)| &armor[..]));
     if let Some((signature, _)) = signed {
@@ -22,6 +24,7 @@ pub(super) fn check(job: &mut Job<'_>, tag_manifest: Option<&[u8]>) {
             _ => Timestamp::now(),
         };
         let principals = judge(job, SIGNATURE, signature.key(), at);
+        by = Some(signature.key().clone());
         job.report.signature = Some(SignatureReport {
             key: signature.key().fingerprint(),
             trusted: principals.is_some(),
@@ -31,6 +34,7 @@ pub(super) fn check(job: &mut Job<'_>, tag_manifest: Option<&[u8]>) {
         });
     }
     check_custody(job, tag_manifest);
+    by
 }
 
 /// The signature with its file's bytes, if it is its key's over the tag manifest.
