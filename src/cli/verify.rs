@@ -69,10 +69,17 @@ pub struct VerifyArgs {
 
     /// Keys that may have signed a bag (ssh-keygen(1), ALLOWED SIGNERS); a bag must then be signed
     ///
-    /// The namespace is larder-bag. Certificates are not supported. Whether a key was allowed at the time is judged by a
+    /// The namespace is larder-bag. Certificates are not supported. A line that ssh-keygen passes over is passed over, with a
+    /// note. Whether a key was allowed at the time is judged by a
     /// time stamp that --tsa-ca trusts, else by the present time.
     #[arg(long, value_name = "FILE")]
     pub allowed_signers: Option<PathBuf>,
+
+    /// As whom they must have signed: one of the principals of --allowed-signers, whose patterns are matched
+    ///
+    /// As -I of ssh-keygen -Y verify. Without it, any principal will do, and the result says which.
+    #[arg(long, value_name = "PRINCIPAL", requires = "allowed_signers")]
+    pub identity: Option<String>,
 
     /// A bag without a signature is a finding
     #[arg(long)]
@@ -184,6 +191,7 @@ impl VerifyArgs {
         };
         Ok(VerifyOptions {
             allowed_signers,
+            identity: self.identity.clone(),
             require_signature: self.require_signature,
             custody_head: self.custody_head,
             authorities,
@@ -208,11 +216,9 @@ fn one(
 }
 
 fn allowed_signers(path: &Path) -> Result<AllowedSigners> {
-    let about = |e: Error| e.about(path.display().to_string());
     let bytes = files::read_small(path, MAX_ALLOWED_SIGNERS)?;
-    let text = String::from_utf8(bytes)
-        .map_err(|_| about(Error::new(ErrorKind::Usage, "is no text in UTF-8")))?;
-    AllowedSigners::parse(&text).map_err(about)
+    // Comments may be in any encoding.
+    Ok(AllowedSigners::parse(&String::from_utf8_lossy(&bytes)))
 }
 
 /// One path's report for a person.

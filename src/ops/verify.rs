@@ -33,6 +33,8 @@ use report::Findings;
 pub struct VerifyOptions {
     /// The keys that are trusted. A bag must then be signed by one of them.
     pub allowed_signers: Option<AllowedSigners>,
+    /// As whom the allowed signers must have the keys; without, anybody will do.
+    pub identity: Option<String>,
     /// A bag must be signed, by whomever.
     pub require_signature: bool,
     /// What the chain of custody must contain: SHA-256 of a handover's signature.

@@ -425,9 +425,7 @@ fn allowed_signers_trusts_as_ssh_keygen_does() {
             "{options}"
         );
         let now = std::time::SystemTime::now().try_into().unwrap();
-        let verdict = AllowedSigners::parse(&text)
-            .unwrap()
-            .judge(key.public_key(), NAMESPACE, now);
+        let verdict = AllowedSigners::parse(&text).judge(key.public_key(), NAMESPACE, None, now);
         assert_eq!(
             matches!(verdict, Trust::Trusted(_)),
             trusted,

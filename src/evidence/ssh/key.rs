@@ -3,7 +3,8 @@
 use std::fmt;
 
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_ASN1, ECDSA_P384_SHA384_FIXED, ECDSA_P521_SHA512_ASN1, ECDSA_P521_SHA512_FIXED, ED25519,
+    ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_ASN1,
+    ECDSA_P384_SHA384_FIXED, ECDSA_P521_SHA512_ASN1, ECDSA_P521_SHA512_FIXED, ED25519,
     EcdsaVerificationAlgorithm, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA512,
     RsaPublicKeyComponents, UnparsedPublicKey,
 };
@@ -261,10 +262,8 @@ impl PublicKey {
     pub fn verify_plain(&self, message: &[u8], signature: &[u8]) -> Result<(), KeyError> {
         let verdict = match &self.kind {
             Kind::Ed25519(key) => UnparsedPublicKey::new(&ED25519, key).verify(message, signature),
-            Kind::Ecdsa(curve, point) => {
-                UnparsedPublicKey::new(curve.verification_of_der(), point)
-                    .verify(message, signature)
-            }
+            Kind::Ecdsa(curve, point) => UnparsedPublicKey::new(curve.verification_of_der(), point)
+                .verify(message, signature),
             Kind::Rsa { e, n } => RsaPublicKeyComponents { n, e }.verify(
                 &RSA_PKCS1_2048_8192_SHA512,
                 message,

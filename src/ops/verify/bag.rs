@@ -10,11 +10,11 @@ use std::io::{self, Read as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::Result;
-use crate::evidence::bag::{SIGNATURE, TAGMANIFEST, TIMESTAMP};
-use crate::evidence::statement::STATEMENT;
 use crate::evidence::AllowedSigners;
-use crate::evidence::ssh::PublicKey;
+use crate::evidence::bag::{SIGNATURE, TAGMANIFEST, TIMESTAMP};
 use crate::evidence::manifest::{Algorithm, Defect, Kind, MAX_MANIFEST, Manifest};
+use crate::evidence::ssh::PublicKey;
+use crate::evidence::statement::STATEMENT;
 use crate::files::{Node, names};
 
 use super::{FindingKind, Job};

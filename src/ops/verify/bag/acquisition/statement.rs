@@ -164,7 +164,9 @@ pub(in crate::ops::verify::bag) fn check_envelope(
             ));
             continue;
         };
-        let verdict = signature.bytes().map(|bytes| key.verify_plain(&message, &bytes));
+        let verdict = signature
+            .bytes()
+            .map(|bytes| key.verify_plain(&message, &bytes));
         match verdict {
             Some(Ok(())) => {}
             Some(Err(e)) => {
