@@ -26,7 +26,7 @@ pub const CUSTODY_VERSION: u32 = 1;
 /// The largest entry that is read, in bytes.
 const MAX_ENTRY: u64 = 64 * 1024;
 /// The largest tag manifest that is read, in bytes.
-const MAX_TAGMANIFEST: u64 = 16 << 20;
+pub(crate) const MAX_TAGMANIFEST: u64 = 16 << 20;
 /// The most entries of one chain.
 const MAX_ENTRIES: u32 = 9999;
 

@@ -11,8 +11,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::Result;
 use crate::evidence::AllowedSigners;
-use crate::evidence::bag::{SIGNATURE, TAGMANIFEST, TIMESTAMP};
-use crate::evidence::manifest::{Algorithm, Defect, Kind, MAX_MANIFEST, Manifest};
+use crate::evidence::bag::{BAG_INFO, SIGNATURE, TAGMANIFEST, TIMESTAMP};
+use crate::evidence::custody::MAX_TAGMANIFEST;
+use crate::evidence::manifest::{Algorithm, Defect, Escapes, Kind, MAX_MANIFEST, Manifest};
 use crate::evidence::ssh::PublicKey;
 use crate::evidence::statement::STATEMENT;
 use crate::files::{Node, names};
@@ -25,6 +26,8 @@ use hashing::Seen;
 const DATA: &str = "data";
 /// The largest `bag-info.txt` and `fetch.txt` that are read, in bytes.
 const MAX_TAG: u64 = 4 << 20;
+/// The largest manifest that is read in another encoding than UTF-8, for which it is all in memory.
+const MAX_TRANSLATED: u64 = 8 << 20;
 /// The most manifests that are read. Each algorithm has two.
 const MAX_MANIFESTS: usize = 12;
 
@@ -130,6 +133,11 @@ fn read_manifests(
     signed: &mut Option<Vec<u8>>,
 ) -> Vec<Listed> {
     let mut out = Vec::new();
+    let mut rules = Rules {
+        encoding: declaration.encoding,
+        escapes: escapes(job, declaration.encoding),
+        left: MAX_MANIFEST,
+    };
     for name in names(job.below.path()) {
         let Some((kind, algorithm)) = Kind::of_file_name(&name) else {
             continue;
@@ -155,16 +163,16 @@ fn read_manifests(
         let read = if name == TAGMANIFEST {
             // What the signature is held against is what is read, whatever becomes of the file meanwhile.
             job.below
-                .small(name.as_bytes(), MAX_MANIFEST)
+                .small(name.as_bytes(), MAX_TAGMANIFEST)
                 .and_then(|bytes| {
-                    let manifest = parse(&bytes[..], algorithm, kind, declaration.encoding);
+                    let manifest = rules.parse(&bytes[..], algorithm, kind);
                     *signed = Some(bytes);
                     manifest
                 })
         } else {
             job.below
                 .file(name.as_bytes())
-                .and_then(|file| parse(file, algorithm, kind, declaration.encoding))
+                .and_then(|file| rules.parse(file, algorithm, kind))
         };
         match read {
             Ok(manifest) => out.push(Listed {
@@ -188,19 +196,70 @@ fn read_manifests(
     out
 }
 
-fn parse(
-    reader: impl io::Read,
-    algorithm: Algorithm,
-    kind: Kind,
+/// How the manifests of a bag are to be read.
+struct Rules {
     encoding: Encoding,
-) -> io::Result<Manifest> {
-    if encoding == Encoding::Utf8 {
-        return Manifest::read(reader, algorithm, kind);
+    escapes: Escapes,
+    /// So many bytes may still come.
+    left: u64,
+}
+
+impl Rules {
+    fn parse(
+        &mut self,
+        reader: impl io::Read,
+        algorithm: Algorithm,
+        kind: Kind,
+    ) -> io::Result<Manifest> {
+        let mut reader = Counted { reader, bytes: 0 };
+        let read = if self.encoding == Encoding::Utf8 {
+            Manifest::read_within(&mut reader, algorithm, kind, self.escapes, self.left)
+        } else {
+            let mut bytes = Vec::new();
+            let taken = (&mut reader).take(self.left.min(MAX_TRANSLATED) + 1);
+            { taken }.read_to_end(&mut bytes)?;
+            let text = self.encoding.decode(&bytes)?;
+            let limit = self.left.min(MAX_TRANSLATED);
+            Manifest::read_within(text.as_bytes(), algorithm, kind, self.escapes, limit)
+        };
+        self.left = self.left.saturating_sub(reader.bytes);
+        read
     }
-    let mut bytes = Vec::new();
-    reader.take(MAX_MANIFEST).read_to_end(&mut bytes)?;
-    let text = encoding.decode(&bytes)?;
-    Manifest::read(text.as_bytes(), algorithm, kind)
+}
+
+/// Counts what is read.
+struct Counted<R> {
+    reader: R,
+    bytes: u64,
+}
+
+impl<R: io::Read> io::Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.reader.read(buffer)?;
+        self.bytes += read as u64;
+        Ok(read)
+    }
+}
+
+/// How whoever made the bag writes a path: told by `Bag-Software-Agent` of `bag-info.txt`.
+fn escapes(job: &Job<'_>, encoding: Encoding) -> Escapes {
+    let text = job
+        .below
+        .small(BAG_INFO.as_bytes(), MAX_TAG)
+        .and_then(|bytes| encoding.decode(&bytes));
+    let is_bagit_py = text.is_ok_and(|text| {
+        text.lines().any(|line| {
+            line.split_once(':').is_some_and(|(label, value)| {
+                label.trim().eq_ignore_ascii_case("Bag-Software-Agent")
+                    && value.trim_start().starts_with("bagit.py ")
+            })
+        })
+    });
+    if is_bagit_py {
+        Escapes::BagitPy
+    } else {
+        Escapes::Rfc
+    }
 }
 
 /// What is wrong with the manifests themselves, and what they cannot show.
