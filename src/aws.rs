@@ -3,6 +3,7 @@
 //! The SDK by itself honours neither `HTTPS_PROXY` nor `AWS_CA_BUNDLE`. Both are wired here, once, and the same
 //! settings go to the HTTP client that downloads packages.
 
+mod bucket;
 mod caller;
 mod credentials;
 mod presign;
@@ -13,6 +14,7 @@ mod stack;
 mod tagged;
 mod xml;
 
+pub use bucket::BucketOptions;
 pub use caller::Caller;
 pub(crate) use service::{Body, Service, ServiceCall};
 pub use stack::StackResource;
@@ -126,7 +128,10 @@ pub struct Session {
     s3_endpoint: Option<Url>,
     http: HttpClient,
     retry: RetryPolicy,
+    connect_timeout: Duration,
     read_timeout: Duration,
+    /// The certificates to trust instead of the system's: PEM.
+    ca_bundle: Option<Arc<[u8]>>,
     max_rate: f64,
     pacers: Pacers,
     /// Whose budget calls are counted against; one word an account, as far as it is known without a call.
@@ -154,6 +159,7 @@ impl Session {
         let run_id = new_run_id();
         let profile = profile_settings(options.profile.as_deref()).await?;
         let ca_bundle = ca_bundle(profile.ca_bundle)?;
+        let trusted = ca_bundle.as_ref().map(|(_, pem)| Arc::from(pem.as_slice()));
         // This also checks the certificates, which the SDK's builder would panic on.
         let proxies = proxy::check(env)?;
         let http = HttpClient::new(&HttpOptions {
@@ -222,7 +228,9 @@ impl Session {
             region,
             http,
             retry: RetryPolicy::new(max_attempts),
+            connect_timeout: options.connect_timeout,
             read_timeout: options.read_timeout,
+            ca_bundle: trusted,
             max_rate: options.max_rate,
             pacers: options.pacers.clone(),
             payer: payer(options),

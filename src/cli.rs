@@ -16,6 +16,7 @@ pub mod output;
 pub mod progress;
 pub mod settings;
 
+mod backup;
 mod check;
 mod completions;
 mod custody;
@@ -31,8 +32,11 @@ mod man;
 mod panics;
 mod quantity;
 mod report;
+mod restore;
 mod signing;
 mod snapshot;
+mod store;
+mod store_args;
 mod unpack;
 mod verify;
 
@@ -99,6 +103,9 @@ fn dispatch(command: &Command, settings: Settings) -> Result<Exit> {
         Command::Verify(args) => args.run(&context),
         Command::Check(args) => args.run(&context),
         Command::Lock(args) => args.run(&context),
+        Command::Backup(args) => args.run(&context),
+        Command::Restore(args) => args.run(&context),
+        Command::Store(args) => args.run(&context),
         Command::Completions(args) => args.run(),
         Command::Man(args) => args.run(&context),
     };

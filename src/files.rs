@@ -16,6 +16,7 @@ mod mark;
 mod remove;
 mod rename;
 mod rig;
+mod spool;
 mod staging;
 mod sync;
 #[cfg(test)]
@@ -41,6 +42,7 @@ pub use ledger::Ledger;
 pub use remove::remove_tree;
 #[doc(hidden)]
 pub use rig::{Checkpoint, Rig};
+pub use spool::{create_private_dir, sync_directory_tree, unnamed};
 pub use staging::{PublishOptions, Published, Staging, repair};
 pub use tree::read_tree;
 pub use walk::{Below, Node, Walk};

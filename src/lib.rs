@@ -62,6 +62,7 @@
 //! | how a destination is made, replaced, repaired | [`files`] |
 //! | how an image is pulled, and its layout read again | [`image`] |
 //! | `larder.json` | [`record`] |
+//! | the format of a store, and what is put there | [`store`] |
 //! | the order of it all | [`ops`] |
 //! | options, output, exit codes | `cli` |
 //!
@@ -86,6 +87,7 @@ pub mod ops;
 pub mod package;
 pub mod presigned;
 pub mod record;
+pub mod store;
 mod task;
 pub mod transfer;
 pub mod unpack;

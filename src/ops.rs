@@ -1,5 +1,6 @@
 //! The work of each command, as functions that return values and report events.
 
+pub mod backup;
 pub mod check;
 pub mod custody;
 mod deployed;
@@ -7,6 +8,7 @@ pub mod fetch;
 pub mod list;
 pub mod lock;
 mod obtain;
+pub mod restore;
 pub mod select;
 pub mod snapshot;
 pub mod stacks;

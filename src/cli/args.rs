@@ -13,7 +13,8 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use super::{
-    check, completions, custody, fetch, help, list, lock, man, quantity, snapshot, unpack, verify,
+    backup, check, completions, custody, fetch, help, list, lock, man, quantity, restore, snapshot,
+    store, unpack, verify,
 };
 use crate::ops::select::Selection;
 use crate::unpack::{Duplicates, Limits};
@@ -66,6 +67,15 @@ pub enum Command {
     /// Write larder.lock, the expected state that a team commits.
     #[command(long_about = lock::ABOUT, after_long_help = help::sections(lock::EXAMPLES, false))]
     Lock(lock::LockArgs),
+    /// Back up functions to a store: all versions, incremental and deduplicated.
+    #[command(long_about = backup::ABOUT, after_long_help = help::sections(backup::EXAMPLES, false))]
+    Backup(Box<backup::BackupArgs>),
+    /// Restore a function version from a store to a directory.
+    #[command(long_about = restore::ABOUT, after_long_help = help::sections(restore::EXAMPLES, false))]
+    Restore(Box<restore::RestoreArgs>),
+    /// Look after a store.
+    #[command(after_long_help = help::sections(store::EXAMPLES, false))]
+    Store(Box<store::StoreCommand>),
     /// Print the completion script of a shell.
     #[command(after_long_help = help::sections(completions::EXAMPLES, false))]
     Completions(completions::CompletionsArgs),
@@ -251,7 +261,7 @@ impl Command {
     pub fn takes_regions(&self) -> bool {
         matches!(
             self,
-            Self::List(_) | Self::Check(_) | Self::Lock(_) | Self::Snapshot(_)
+            Self::List(_) | Self::Backup(_) | Self::Check(_) | Self::Lock(_) | Self::Snapshot(_)
         )
     }
 }
@@ -288,7 +298,7 @@ pub fn digest(text: &str) -> Result<crate::digest::Sha256Digest, String> {
 }
 
 /// The region becomes a part of host names, so it is held to what a label of one may be.
-fn region(text: &str) -> Result<String, String> {
+pub(super) fn region(text: &str) -> Result<String, String> {
     let label = !text.is_empty()
         && text.len() <= 63
         && text
@@ -301,7 +311,7 @@ fn region(text: &str) -> Result<String, String> {
     }
 }
 
-fn endpoint(text: &str) -> Result<String, String> {
+pub(super) fn endpoint(text: &str) -> Result<String, String> {
     let url = url::Url::parse(text).map_err(|e| format!("expected a URL: {e}"))?;
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
         return Err("expected a URL that begins with http:// or https://".to_owned());
@@ -309,7 +319,7 @@ fn endpoint(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-fn role(text: &str) -> Result<String, String> {
+pub(super) fn role(text: &str) -> Result<String, String> {
     let parts: Vec<&str> = text.splitn(6, ':').collect();
     match parts.as_slice() {
         ["arn", _, "iam", _, _, resource]

@@ -66,6 +66,11 @@ const RULES: &[Rule] = &[
         why: "one configuration is shared by all clients",
     },
     Rule {
+        words: &["object_store"],
+        may: &["store.rs", "store/", "aws/bucket.rs"],
+        why: "one module knows the format of a store, and keeps a server's answers out of errors",
+    },
+    Rule {
         words: &["reqwest"],
         may: &["http.rs", "http/"],
         why: "one module knows how to keep a URL's query out of errors, and to bound every wait",

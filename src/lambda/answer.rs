@@ -157,6 +157,23 @@ impl Answer {
         }
         Value::Object(map)
     }
+
+    /// The SHA-256 of the answer in one certain form: what is recorded, with all keys sorted. Two answers that say the same
+    /// have the same, whatever their order. Fields at the top that `left_out` names do not count.
+    pub(super) fn fingerprint_without(
+        &self,
+        redact_env: bool,
+        left_out: impl Fn(&str) -> bool,
+    ) -> crate::digest::Sha256Digest {
+        // What was just written is JSON.
+        let recorded = self.to_recorded_json(redact_env);
+        let mut value: Value = serde_json::from_slice(&recorded).unwrap_or_default();
+        if let Value::Object(map) = &mut value {
+            map.retain(|key, _| !left_out(key));
+        }
+        value.sort_all_objects();
+        crate::digest::Sha256Digest::of(value.to_string().as_bytes())
+    }
 }
 
 /// Replaces the value of each variable by null. What has another shape than it should may hold values anywhere, so that
@@ -270,6 +287,22 @@ mod tests {
         assert_eq!(answer.text("/Configuration/FunctionName"), Some("f"));
         assert!(answer.get("/Configuration/Nothing").is_none());
         assert!(answer.get("/Zeta").is_some() && answer.get("/Nope/x").is_none());
+    }
+
+    #[test]
+    fn a_fingerprint_tells_contents_and_not_order() {
+        let of = |body: &str, redact| {
+            Answer::parse(body.as_bytes())
+                .unwrap()
+                .fingerprint_without(redact, |key| key == "State")
+        };
+        let one = r#"{"a": {"x": 1, "y": [1, 2]}, "Environment": {"Variables": {"A": "1"}}}"#;
+        let same = r#"{"State": "Active", "Environment": {"Variables": {"A": "1"}}, "a": {"y": [1, 2], "x": 1}}"#;
+        let other = r#"{"Environment": {"Variables": {"A": "2"}}, "a": {"y": [1, 2], "x": 1}}"#;
+        assert_eq!(of(one, false), of(same, false));
+        assert_ne!(of(one, false), of(other, false));
+        assert_eq!(of(one, true), of(other, true));
+        assert_ne!(of(one, false), of(&one.replace("[1, 2]", "[2, 1]"), false));
     }
 
     #[test]

@@ -392,6 +392,16 @@ impl Listed {
         self.answer.text("/MasterArn")
     }
 
+    /// The SHA-256 of the configuration in one certain form, to tell whether it changed. What only GetFunctionConfiguration
+    /// and not ListFunctions has (state, last update, runtime version) does not count, so that both tell the same.
+    pub fn fingerprint(&self, redact_env: bool) -> crate::digest::Sha256Digest {
+        self.answer.fingerprint_without(redact_env, |key| {
+            key.starts_with("State")
+                || key.starts_with("LastUpdateStatus")
+                || key == "RuntimeVersionConfig"
+        })
+    }
+
     /// The layer versions, in the order in which Lambda applies them.
     pub fn layers(&self) -> Vec<ListedLayer> {
         let layers = self.answer.get("/Layers").and_then(Value::as_array);

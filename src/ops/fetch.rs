@@ -6,8 +6,8 @@
 mod code;
 pub(in crate::ops) mod image;
 mod in_place;
-mod layers;
-mod package;
+pub(in crate::ops) mod layers;
+pub(in crate::ops) mod package;
 mod prior;
 
 use std::io::Write as _;
@@ -437,11 +437,11 @@ fn warn_of_gaps(described: &Described, subject: &str, reporter: &dyn Reporter) {
 }
 
 /// `2026-01-01T00:00:00.000Z`
-fn to_milliseconds(time: Timestamp) -> String {
+pub(super) fn to_milliseconds(time: Timestamp) -> String {
     format!("{time:.3}")
 }
 
-fn write_new(staging: &Staging, name: &str, mode: u32, bytes: &[u8]) -> Result<()> {
+pub(super) fn write_new(staging: &Staging, name: &str, mode: u32, bytes: &[u8]) -> Result<()> {
     let mut file = staging.create_file(name, mode)?;
     file.write_all(bytes)
         .map_err(|e| files::FilesError::io("write", staging.path().join(name), e).into())
@@ -462,7 +462,7 @@ fn warn_of_region(session: &Session, subject: &str, reporter: &dyn Reporter) {
 }
 
 /// Removes the staging on a thread that may block, so that signals are heard meanwhile.
-async fn discard(staging: Arc<Staging>) {
+pub(super) async fn discard(staging: Arc<Staging>) {
     // A failure to remove is the next run's to put right.
     let _ = tokio::task::spawn_blocking(move || drop(staging)).await;
 }

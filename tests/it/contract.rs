@@ -129,9 +129,13 @@ fn every_call_that_aws_sees_is_in_the_table_of_permissions() {
             .run(&["fetch", name, "--layers", "--role-arn", role])
             .expect(0);
     }
-    bench
-        .run(&["list", "--all-regions", "--tag", "a=b"])
-        .expect(0);
+    // One of each way in which these choose functions.
+    for arguments in [
+        &["list", "--all-regions", "--tag", "a=b"][..],
+        &["backup", "--store", "store", "zip", "own:$LATEST"],
+    ] {
+        bench.run(arguments).expect(0);
+    }
     bench.run(&["lock", "zip"]).expect(0);
     bench.run(&["check"]).expect(0);
     bench

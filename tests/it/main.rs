@@ -9,6 +9,7 @@
 )]
 
 mod api;
+mod backup;
 mod bad_input;
 mod check;
 mod contract;

@@ -15,7 +15,7 @@ use super::Job;
 use super::package::Item;
 
 /// GetLayerVersionByArn's JSON.
-pub(super) const LAYER_JSON: &str = "layer.json";
+pub(in crate::ops) const LAYER_JSON: &str = "layer.json";
 /// The largest such JSON that is read back, in bytes.
 pub(super) const MAX_LAYER_JSON: u64 = 16 << 20;
 
@@ -263,7 +263,7 @@ pub(super) fn agreed(
 }
 
 /// `NAME-VERSION` of `arn:PARTITION:lambda:REGION:ACCOUNT:layer:NAME:VERSION`: always one plain path component.
-fn directory_name(arn: &str) -> Result<String> {
+pub(in crate::ops) fn directory_name(arn: &str) -> Result<String> {
     let parts: Vec<&str> = arn.split(':').collect();
     let plain = |text: &str| {
         !text.is_empty()

@@ -4,25 +4,27 @@ use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::digest::{Hasher, tree_hashes};
 use crate::error::{Error, ErrorKind, Result};
-use crate::events::Event;
-use crate::files::{self, FilesError};
+use crate::events::{Event, Reporter};
+use crate::files::{self, FilesError, Staging};
 use crate::package::{Claim, CodeLocation, Received, Verified};
 use crate::record::{CODE, PACKAGE_ZIP, UnpackedRecord};
 use crate::task::blocking;
 use crate::transfer::{self, Renew, Stats, Target};
-use crate::unpack::{self, Duplicates, UnpackError};
+use crate::unpack::{self, Duplicates, Limits, UnpackError};
 
 use super::Job;
 
 /// Which zip it is.
 #[derive(Debug, Clone)]
-pub(super) struct Item {
+pub(in crate::ops) struct Item {
     /// How messages call it.
-    pub(super) subject: String,
+    pub(in crate::ops) subject: String,
     /// Where it lies below the destination: empty, or a directory with `/` at its end.
-    pub(super) prefix: String,
+    pub(in crate::ops) prefix: String,
 }
 
 impl Item {
@@ -155,8 +157,37 @@ impl Job<'_> {
         if !self.options.unpack {
             return Ok(None);
         }
-        let (staging, reporter) = (Arc::clone(&self.staging), Arc::clone(&self.reporter));
-        let (limits, cancel) = (self.options.limits.clone(), self.cancel.clone());
+        let unpacking = Unpacking {
+            staging: Arc::clone(&self.staging),
+            reporter: Arc::clone(&self.reporter),
+            limits: self.options.limits.clone(),
+            cancel: self.cancel.clone(),
+        };
+        unpacking.run(item, package).await.map(Some)
+    }
+}
+
+/// What an unpacking into a staging takes.
+pub(in crate::ops) struct Unpacking {
+    pub(in crate::ops) staging: Arc<Staging>,
+    pub(in crate::ops) reporter: Arc<dyn Reporter>,
+    pub(in crate::ops) limits: Limits,
+    pub(in crate::ops) cancel: CancellationToken,
+}
+
+impl Unpacking {
+    /// Unpacks a package to `code/` in its place.
+    pub(in crate::ops) async fn run(
+        self,
+        item: &Item,
+        package: Verified,
+    ) -> Result<UnpackedRecord> {
+        let Self {
+            staging,
+            reporter,
+            limits,
+            cancel,
+        } = self;
         let (place, subject) = (item.at(CODE), item.subject.clone());
         // Not raced against the interrupt: the workers read the flag themselves, and have ended when this returns.
         blocking(move || {
@@ -173,7 +204,7 @@ impl Job<'_> {
             let hashes = unpacked
                 .hashes
                 .ok_or_else(|| Error::new(ErrorKind::Bug, "the unpacked tree was not hashed"))?;
-            Ok(Some(UnpackedRecord {
+            Ok(UnpackedRecord {
                 path: CODE.to_owned(),
                 files: unpacked.files,
                 directories: unpacked.directories,
@@ -183,7 +214,7 @@ impl Job<'_> {
                 h1_reason: hashes.h1_reason,
                 tree: hashes.tree,
                 duplicates: duplicates_text(limits.duplicates).map(ToOwned::to_owned),
-            }))
+            })
         })
         .await
     }

@@ -1,0 +1,133 @@
+//! `larder restore`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use jiff::Timestamp;
+
+use super::args::LimitArgs;
+use super::exit::Exit;
+use super::help::Example;
+use super::output::{Summary, Tone};
+use super::quantity::exact_size;
+use super::store_args::StoreArgs;
+use super::{Context, fetch, interrupt};
+use crate::error::{Error, Result};
+use crate::function::FunctionRef;
+use crate::ops::restore::{self, RestoreOptions, Restored};
+
+pub(super) const ABOUT: &str = "\
+Restore a function version from a store to a directory.
+
+DEST is made whole in one step, as fetch makes it: the package, verified again to be what Lambda stated when it was backed up, the \
+unpacked code, GetFunction's answer of that time, the layers that were kept, and the record. Without a version it is $LATEST, or the \
+highest version that the store has; an alias leads to the version that it led to then. Without --run and --at it is the newest \
+run that has the function.";
+
+pub(super) const EXAMPLES: &[Example] = &[
+    (
+        "The newest backup of a function, to ./orders",
+        "larder restore --store ./backup orders",
+    ),
+    (
+        "Version 7 as of a moment, to a place of your choice",
+        "larder restore --store s3://my-backups/lambda --at 2026-01-31T12:00:00Z orders:7 /tmp/orders",
+    ),
+];
+
+/// Arguments of `larder restore`.
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    /// Name or ARN, with a version or alias after a colon or without
+    #[arg(value_name = "FUNCTION")]
+    pub function: String,
+
+    /// Directory to make [default: ./NAME, or ./NAME-VERSION]
+    #[arg(value_name = "DEST")]
+    pub dest: Option<PathBuf>,
+
+    /// Where from.
+    #[command(flatten)]
+    pub store: StoreArgs,
+
+    /// From this run: its name or id, or the beginning of either
+    #[arg(long, value_name = "ID")]
+    pub run: Option<String>,
+
+    /// From the newest run that began at this time or before: 2026-01-31T12:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = instant, conflicts_with = "run")]
+    pub at: Option<Timestamp>,
+
+    /// Keep the packages as they are, without unpacking
+    #[arg(long)]
+    pub no_unpack: bool,
+
+    /// Replace DEST, if larder made it
+    #[arg(long)]
+    pub force: bool,
+
+    /// Do not sync the file system before DEST is put in place
+    #[arg(long)]
+    pub no_sync: bool,
+
+    /// Bounds of the unpacking.
+    #[command(flatten)]
+    pub limits: LimitArgs,
+}
+
+fn instant(text: &str) -> std::result::Result<Timestamp, String> {
+    text.parse()
+        .map_err(|_| "expected a time such as 2026-01-31T12:00:00Z".to_owned())
+}
+
+impl RestoreArgs {
+    /// Restores, and prints the summary or the record.
+    pub fn run(&self, context: &Context) -> Result<Exit> {
+        let function = FunctionRef::new(&self.function, None)
+            .map_err(|e| Error::from(e).about(&*self.function))?;
+        let options = RestoreOptions {
+            dest: self.dest.clone(),
+            region: context.settings.regions.first().cloned(),
+            run: self.run.clone(),
+            at: self.at,
+            unpack: !self.no_unpack,
+            force: self.force,
+            limits: self.limits.limits(),
+            sync: !self.no_sync,
+        };
+        let restored = interrupt::run(&context.progress, async |cancel| {
+            let store = Box::pin(self.store.open(context, false)).await?;
+            let reporter = Arc::clone(&context.progress);
+            restore::restore(&store, &function, &options, reporter, cancel).await
+        })?;
+        context.progress.finish();
+        context
+            .output
+            .result(&summary(&restored), &restored.record)?;
+        Ok(Exit::Done)
+    }
+}
+
+fn summary(restored: &Restored) -> Summary {
+    let record = &restored.record;
+    let mut out = Summary::new(Tone::Good, "restored", &record.function.name)
+        .line("function", &record.function.arn)
+        .line("version", &record.function.version)
+        .line("run", restored.run.as_str());
+    if let Some(package) = &record.package {
+        out = out
+            .line(
+                "package",
+                &format!("{}, verified", exact_size(package.size)),
+            )
+            .line("sha256", &package.sha256);
+    }
+    if let Some(image) = &record.image {
+        out = out.line_if("image", image.resolved_image_uri.as_deref());
+    }
+    let unpacked = record.unpacked.as_ref();
+    let unpacked = unpacked.map(|t| fetch::contents(t.files, t.directories, t.symlinks, t.bytes));
+    out.line_if("unpacked", unpacked.as_deref())
+        .line("kept in", &restored.dest.to_string_lossy())
+}

@@ -1,0 +1,179 @@
+//! What there is to do in a region, as the listing brings it, page by page.
+
+use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::sync::{Mutex, PoisonError};
+
+use super::prior::Prior;
+use super::{BackupOptions, Tally};
+use crate::error::{Error, ErrorKind, Result};
+use crate::function::FunctionRef;
+use crate::lambda::{Lambda, Listed, Pages};
+use crate::store::{Entry, Subject};
+
+/// Something to do.
+#[derive(Debug)]
+pub(super) enum Item {
+    /// A function version, with what the store has of it.
+    Version {
+        listed: Box<Listed>,
+        /// How to ask for the function.
+        ask: String,
+        known: Option<Box<Entry>>,
+    },
+    /// The aliases of a function.
+    Aliases {
+        ask: String,
+        arn: String,
+        known: Option<Box<Entry>>,
+    },
+    /// A function that was named and cannot be listed.
+    Unlisted { function: String, error: Error },
+}
+
+/// The listing of a region.
+pub(super) struct Feed<'a> {
+    lambda: &'a Lambda,
+    options: &'a BackupOptions,
+    tally: &'a Tally,
+    prior: &'a Mutex<Prior>,
+    tagged: Option<BTreeSet<String>>,
+    source: Source,
+    /// Functions whose aliases are on the list.
+    seen: HashSet<Box<str>>,
+}
+
+enum Source {
+    All(Box<Pages>),
+    Named {
+        left: VecDeque<FunctionRef>,
+        pages: Option<(Box<Pages>, FunctionRef)>,
+    },
+}
+
+impl<'a> Feed<'a> {
+    pub(super) fn new(
+        lambda: &'a Lambda,
+        options: &'a BackupOptions,
+        tally: &'a Tally,
+        prior: &'a Mutex<Prior>,
+        tagged: Option<BTreeSet<String>>,
+    ) -> Self {
+        let source = if options.functions.is_empty() {
+            Source::All(Box::new(lambda.functions(options.versions.scope())))
+        } else {
+            let here = |f: &&FunctionRef| f.region().is_none_or(|r| r == lambda.region());
+            Source::Named {
+                left: options.functions.iter().filter(here).cloned().collect(),
+                pages: None,
+            }
+        };
+        Self {
+            lambda,
+            options,
+            tally,
+            prior,
+            tagged,
+            source,
+            seen: HashSet::new(),
+        }
+    }
+
+    /// What the next page brings; None after the last one.
+    ///
+    /// # Errors
+    /// The region cannot be listed any further.
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<Item>>> {
+        match &mut self.source {
+            Source::All(pages) => {
+                let Some(mut page) = pages.next().await? else {
+                    return Ok(None);
+                };
+                let (options, tagged) = (self.options, self.tagged.as_ref());
+                page.retain(|listed| {
+                    options.versions.holds(listed.version())
+                        && options.selection.matches(listed, tagged)
+                });
+                Ok(Some(self.items(page, None)))
+            }
+            Source::Named { .. } => self.next_named().await,
+        }
+    }
+
+    async fn next_named(&mut self) -> Result<Option<Vec<Item>>> {
+        let Source::Named { left, pages } = &mut self.source else {
+            return Ok(None);
+        };
+        if let Some((of_function, function)) = pages {
+            let function = function.clone();
+            let page = match of_function.next().await {
+                Ok(Some(page)) => page,
+                Ok(None) => {
+                    *pages = None;
+                    return Ok(Some(Vec::new()));
+                }
+                Err(error) => {
+                    *pages = None;
+                    return unlisted(&function, error);
+                }
+            };
+            let meant = |listed: &Listed| self.options.versions.holds(listed.version());
+            let page = page.into_iter().filter(meant).collect();
+            return Ok(Some(self.items(page, Some(&function))));
+        }
+        let Some(function) = left.pop_front() else {
+            return Ok(None);
+        };
+        if function.qualifier().is_none() {
+            let of_function = self.lambda.versions(function.unqualified());
+            *pages = Some((Box::new(of_function), function));
+            return Ok(Some(Vec::new()));
+        }
+        match self.lambda.configuration(&function).await {
+            Ok(listed) => Ok(Some(self.items(vec![listed], Some(&function)))),
+            Err(error) => unlisted(&function, error),
+        }
+    }
+
+    fn items(&mut self, page: Vec<Listed>, named: Option<&FunctionRef>) -> Vec<Item> {
+        let mut items = Vec::with_capacity(page.len());
+        let mut count = 0;
+        let mut prior = self.prior.lock().unwrap_or_else(PoisonError::into_inner);
+        for listed in page {
+            if listed.master_arn().is_some() {
+                self.tally.replica();
+                continue;
+            }
+            let ask = named
+                .map_or(listed.name(), FunctionRef::unqualified)
+                .to_owned();
+            let arn = listed.function_arn().to_owned();
+            if self.options.aliases && !self.seen.contains(arn.as_str()) {
+                self.seen.insert(arn.as_str().into());
+                let known = prior.take(Subject::Aliases, &arn).map(Box::new);
+                let ask = ask.clone();
+                items.push(Item::Aliases { ask, arn, known });
+            }
+            count += 1;
+            let known = prior.take(Subject::Function, &listed.version_arn());
+            items.push(Item::Version {
+                ask,
+                known: known.map(Box::new),
+                listed: Box::new(listed),
+            });
+        }
+        self.tally.listed(count);
+        items
+    }
+}
+
+/// Without credentials nothing else can be had either; else one function's failure is its own.
+fn unlisted(function: &FunctionRef, error: Error) -> Result<Option<Vec<Item>>> {
+    if matches!(
+        error.kind(),
+        ErrorKind::NoCredentials | ErrorKind::CredentialsRefused
+    ) {
+        return Err(error);
+    }
+    let function = function.to_string();
+    Ok(Some(vec![Item::Unlisted { function, error }]))
+}

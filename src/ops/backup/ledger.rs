@@ -1,0 +1,251 @@
+//! What became of everything: a line for each, the counts, and the calls.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::error::{Error, ErrorKind};
+use crate::events::{Event, Reporter};
+use crate::record::Status;
+use crate::store::RunName;
+
+/// What a line is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A function version.
+    Function,
+    /// A layer version.
+    Layer,
+    /// The aliases of a function, which could not be had.
+    Aliases,
+    /// A region, which could not be listed, or not to its end.
+    Region,
+}
+
+impl Kind {
+    /// Its name in the ledger.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Function => "function",
+            Self::Layer => "layer",
+            Self::Aliases => "aliases",
+            Self::Region => "region",
+        }
+    }
+}
+
+/// What became of one thing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// What it is about.
+    pub kind: Kind,
+    /// The ARN, without the version for a function; a region's name.
+    pub arn: String,
+    /// The version; empty for aliases and regions.
+    pub version: String,
+    /// `saved`, `unchanged` and so on; `planned` of a dry run.
+    pub status: &'static str,
+    /// The size of its package, in bytes.
+    pub bytes: Option<u64>,
+    /// Why it is not saved, or what it lacks.
+    pub reason: Option<String>,
+}
+
+/// What a dry run found.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Plan {
+    /// GetFunction calls that a backup would make.
+    pub get_function: u64,
+    /// Packages that are not in the store, as far as the listing tells.
+    pub downloads: u64,
+    /// Their size together, in bytes.
+    pub bytes: u64,
+}
+
+/// What a backup came to.
+#[derive(Debug, Default)]
+pub struct Backup {
+    /// The run that was published; none where nothing could be listed, and of a dry run.
+    pub run: Option<RunName>,
+    /// Function versions by status. They add up to all that were listed, and those that are gone.
+    pub counts: BTreeMap<String, u64>,
+    /// Layer versions by status.
+    pub layers: BTreeMap<String, u64>,
+    /// Functions whose aliases could not be had.
+    pub aliases_failed: u64,
+    /// Lambda@Edge's replicas, whose masters are what there is to keep.
+    pub replicas: u64,
+    /// Bytes received, those received twice counted twice.
+    pub bytes_downloaded: u64,
+    /// Calls to Lambda by operation, each attempt counted.
+    pub calls: BTreeMap<String, u64>,
+    /// How long it took.
+    pub elapsed: Duration,
+    /// The first failure of anything.
+    pub failure: Option<Error>,
+    /// Regions that could not be listed.
+    pub regions_failed: u64,
+    /// Credentials ended, and could not be renewed: what was left was not attempted.
+    pub stopped: Option<Error>,
+    /// The user interrupted.
+    pub interrupted: bool,
+    /// Of a dry run.
+    pub plan: Plan,
+}
+
+impl Backup {
+    /// How many failed: partial, unavailable, denied, failed, aliases and regions.
+    pub fn failures(&self) -> u64 {
+        let of = |name: &str| self.counts.get(name).copied().unwrap_or_default();
+        let failed_layers = self.layers.get("failed").copied().unwrap_or_default();
+        let statuses = ["partial", "unavailable", "denied", "failed"];
+        statuses.into_iter().map(of).sum::<u64>()
+            + self.aliases_failed
+            + self.regions_failed
+            + failed_layers
+    }
+
+    /// How many are as good as they can be.
+    pub fn successes(&self) -> u64 {
+        let of = |name: &str| self.counts.get(name).copied().unwrap_or_default();
+        ["saved", "unchanged", "image", "planned", "partial"]
+            .into_iter()
+            .map(of)
+            .sum()
+    }
+}
+
+/// Counts while the work goes on, and passes on what a person should see of it.
+pub(super) struct Tally {
+    reporter: Arc<dyn Reporter>,
+    state: Mutex<Backup>,
+    done: AtomicU64,
+    listed: AtomicU64,
+}
+
+impl Tally {
+    pub(super) fn new(reporter: Arc<dyn Reporter>) -> Self {
+        Self {
+            reporter,
+            state: Mutex::default(),
+            done: AtomicU64::new(0),
+            listed: AtomicU64::new(0),
+        }
+    }
+
+    /// So many more versions were listed.
+    pub(super) fn listed(&self, count: usize) {
+        self.listed.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn count(&self, line: &Line, failure: Option<Error>) {
+        let mut state = self.state();
+        let by_status = match line.kind {
+            Kind::Function => Some(&mut state.counts),
+            Kind::Layer => Some(&mut state.layers),
+            Kind::Aliases => {
+                state.aliases_failed += 1;
+                None
+            }
+            Kind::Region => {
+                state.regions_failed += 1;
+                None
+            }
+        };
+        if let Some(by_status) = by_status {
+            *by_status.entry(line.status.to_owned()).or_default() += 1;
+        }
+        if let Some(failure) = failure {
+            state.failure.get_or_insert(failure);
+        }
+        drop(state);
+        if line.kind == Kind::Function && line.status != Status::Gone.name() {
+            let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
+            self.reporter.report(&Event::Taken {
+                done,
+                total: self.listed.load(Ordering::Relaxed).max(done),
+                subject: "",
+            });
+        }
+    }
+
+    pub(super) fn replica(&self) {
+        self.state().replicas += 1;
+    }
+
+    pub(super) fn downloaded(&self, bytes: u64) {
+        self.state().bytes_downloaded += bytes;
+    }
+
+    pub(super) fn planned(&self, download: Option<u64>) {
+        let mut state = self.state();
+        state.plan.get_function += 1;
+        if let Some(bytes) = download {
+            state.plan.downloads += 1;
+            state.plan.bytes += bytes;
+        }
+    }
+
+    pub(super) fn stop(&self, error: Error) {
+        self.state().stopped.get_or_insert(error);
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.state().stopped.is_some()
+    }
+
+    pub(super) fn into_backup(self: Arc<Self>, elapsed: Duration, interrupted: bool) -> Backup {
+        let mut state = std::mem::take(&mut *self.state());
+        state.elapsed = elapsed;
+        state.interrupted = interrupted;
+        state
+    }
+
+    fn state(&self) -> MutexGuard<'_, Backup> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Of the events of many packages at once only those that are for a person.
+impl Reporter for Tally {
+    fn report(&self, event: &Event<'_>) {
+        match event {
+            Event::Answered { operation, .. } => {
+                *self
+                    .state()
+                    .calls
+                    .entry((*operation).to_owned())
+                    .or_default() += 1;
+            }
+            Event::Warning { .. } | Event::Retrying { .. } => self.reporter.report(event),
+            _ => {}
+        }
+    }
+}
+
+/// How something ended that failed so.
+pub(super) fn status_of(kind: ErrorKind) -> Status {
+    match kind {
+        ErrorKind::NotFound => Status::Gone,
+        ErrorKind::AccessDenied => Status::Denied,
+        ErrorKind::Throttled
+        | ErrorKind::Service
+        | ErrorKind::Timeout
+        | ErrorKind::Network
+        | ErrorKind::Transfer
+        | ErrorKind::UrlExpired
+        | ErrorKind::NoCode => Status::Unavailable,
+        _ => Status::Failed,
+    }
+}
+
+/// A failure in one line.
+pub(super) fn reason(error: &Error) -> String {
+    let mut reason = error.message().to_owned();
+    for cause in error.causes() {
+        reason.push_str(": ");
+        reason.push_str(&cause);
+    }
+    reason
+}

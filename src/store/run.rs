@@ -1,0 +1,363 @@
+//! Runs: the backup points, each an immutable file that appears in one step.
+
+use std::collections::BTreeMap;
+
+use futures_util::TryStreamExt as _;
+use jiff::Timestamp;
+use object_store::path::Path;
+
+use super::entry::Entry;
+use super::manifest::{Descriptor, INDEX, Index, REGION, RUN};
+use super::{FORMAT, Store};
+use crate::error::{Error, ErrorKind, Result};
+
+/// The folder of the runs.
+pub(super) const RUNS: &str = "runs";
+const FORMAT_NOTE: &str = "larder.format";
+const CREATED: &str = "org.opencontainers.image.created";
+const TOOL: &str = "larder.tool";
+pub(super) const ACCOUNT: &str = "larder.account";
+pub(super) const REGION_NAME: &str = "larder.region";
+const SCOPE: &str = "larder.scope";
+
+/// The name of a run: `20260131T020000.000Z-0123456789ab`. Names sort by time.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RunName(String);
+
+impl RunName {
+    /// The name of a run that began `at` and has this id: hex digits.
+    pub fn new(at: Timestamp, id: &str) -> Self {
+        let time = at.strftime("%Y%m%dT%H%M%S%.3fZ");
+        Self(format!("{time}-{id}"))
+    }
+
+    /// Reads a name; None of what is none.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (time, id) = text.split_once('-')?;
+        let id_is_hex = !id.is_empty() && id.bytes().all(|b| b.is_ascii_hexdigit());
+        (id_is_hex && read_time(time).is_some()).then(|| Self(text.to_owned()))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// When the run began.
+    pub fn time(&self) -> Timestamp {
+        let time = self.0.split('-').next().and_then(read_time);
+        time.unwrap_or(Timestamp::UNIX_EPOCH)
+    }
+
+    /// The id at its end.
+    pub fn id(&self) -> &str {
+        self.0.split_once('-').map_or("", |(_, id)| id)
+    }
+
+    pub(super) fn file(&self) -> String {
+        format!("{RUNS}/{}.json", self.0)
+    }
+}
+
+impl std::fmt::Display for RunName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// `20260131T020000.000Z`.
+fn read_time(text: &str) -> Option<Timestamp> {
+    let bytes = text.as_bytes();
+    if bytes.len() != 20
+        || bytes[8] != b'T'
+        || bytes[15] != b'.'
+        || bytes[19] != b'Z'
+        || !text.is_ascii()
+    {
+        return None;
+    }
+    let at = |from: usize, to: usize| &text[from..to];
+    format!(
+        "{}-{}-{}T{}:{}:{}Z",
+        at(0, 4),
+        at(4, 6),
+        at(6, 8),
+        at(9, 11),
+        at(11, 13),
+        at(13, 19)
+    )
+    .parse()
+    .ok()
+}
+
+/// How much of an account and region a run looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// All of its functions and versions: what is not there did not exist.
+    All,
+    /// A part: some functions or versions, or the run ended early.
+    Part,
+}
+
+/// An account and region of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegionRef {
+    /// The account, 12 digits.
+    pub account: String,
+    /// The region.
+    pub region: String,
+    /// How much of it was looked at.
+    pub scope: Scope,
+    /// Its index.
+    pub index: Descriptor,
+}
+
+/// A backup point.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// Its name.
+    pub name: RunName,
+    /// Its accounts and regions.
+    pub regions: Vec<RegionRef>,
+    /// What was counted: `saved`, `unchanged` and so on.
+    pub counts: BTreeMap<String, u64>,
+}
+
+/// All runs of a store.
+#[derive(Debug, Clone, Default)]
+pub struct Runs {
+    /// The names, oldest first.
+    pub names: Vec<RunName>,
+    /// Files beside them that are no runs.
+    pub strange: Vec<String>,
+}
+
+impl Run {
+    pub(super) fn to_json(&self) -> Vec<u8> {
+        let regions = self.regions.iter().map(|region| {
+            let mut out = region.index.clone();
+            INDEX.clone_into(&mut out.media_type);
+            out.artifact_type = Some(REGION.to_owned());
+            let scope = match region.scope {
+                Scope::All => "all",
+                Scope::Part => "part",
+            };
+            for (name, value) in [
+                (ACCOUNT, region.account.as_str()),
+                (REGION_NAME, &region.region),
+                (SCOPE, scope),
+            ] {
+                out.annotations.insert(name.to_owned(), value.to_owned());
+            }
+            out
+        });
+        let mut annotations = BTreeMap::from([
+            (FORMAT_NOTE.to_owned(), FORMAT.to_string()),
+            (CREATED.to_owned(), format!("{:.3}", self.name.time())),
+            (
+                TOOL.to_owned(),
+                concat!("larder/", env!("CARGO_PKG_VERSION")).to_owned(),
+            ),
+        ]);
+        for (status, count) in &self.counts {
+            annotations.insert(format!("larder.count.{status}"), count.to_string());
+        }
+        Index::new(Some(RUN), regions.collect(), annotations).to_json()
+    }
+
+    pub(super) fn from_json(bytes: &[u8], name: &RunName) -> Result<Self> {
+        let subject = name.file();
+        let index = Index::from_json(bytes, &subject)?;
+        let format = index.annotation(FORMAT_NOTE).and_then(|f| f.parse().ok());
+        match format {
+            Some(1..=FORMAT) => {}
+            Some(newer) => {
+                return Err(Error::new(
+                    ErrorKind::Usage,
+                    format!("the run has version {newer}; this larder reads up to {FORMAT}"),
+                )
+                .about(subject)
+                .hint("a newer larder wrote it; use that one or a later one"));
+            }
+            None => return Err(Error::new(ErrorKind::Mismatch, "this is no run").about(subject)),
+        }
+        let counts = index.annotations.iter().filter_map(|(key, value)| {
+            let status = key.strip_prefix("larder.count.")?;
+            Some((status.to_owned(), value.parse().ok()?))
+        });
+        let regions = index.manifests.iter().filter_map(|descriptor| {
+            Some(RegionRef {
+                account: descriptor.annotation(ACCOUNT)?.to_owned(),
+                region: descriptor.annotation(REGION_NAME)?.to_owned(),
+                scope: match descriptor.annotation(SCOPE) {
+                    Some("all") => Scope::All,
+                    _ => Scope::Part,
+                },
+                index: Descriptor {
+                    annotations: BTreeMap::new(),
+                    ..descriptor.clone()
+                },
+            })
+        });
+        Ok(Self {
+            name: name.clone(),
+            regions: regions.collect(),
+            counts: counts.collect(),
+        })
+    }
+}
+
+impl Store {
+    /// The names of all runs. `index.json` is not believed.
+    ///
+    /// # Errors
+    /// The store cannot be listed.
+    pub async fn runs(&self) -> Result<Runs> {
+        let mut runs = Runs::default();
+        let mut files = self.objects.list(Some(&Path::from(RUNS)));
+        while let Some(file) = files.try_next().await.map_err(|e| self.failed(e, RUNS))? {
+            let file_name = file.location.filename().unwrap_or_default();
+            match file_name.strip_suffix(".json").and_then(RunName::parse) {
+                Some(name) if name.file() == file.location.as_ref() => runs.names.push(name),
+                _ => runs.strange.push(file.location.to_string()),
+            }
+        }
+        runs.names.sort();
+        runs.strange.sort();
+        Ok(runs)
+    }
+
+    /// A run.
+    ///
+    /// # Errors
+    /// It is not there, or no run, or one of a newer version.
+    pub async fn run(&self, name: &RunName) -> Result<Run> {
+        let bytes = self.run_bytes(name).await?;
+        Run::from_json(&bytes, name)
+    }
+
+    pub(super) async fn run_bytes(&self, name: &RunName) -> Result<Vec<u8>> {
+        self.read(&name.file()).await?.ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, "there is no such run").about(name.as_str())
+        })
+    }
+
+    /// The entries of an account and region of a run, sorted by ARN. Those of kinds that this version does not know are
+    /// left out.
+    ///
+    /// # Errors
+    /// The index is lost or not what it was.
+    pub async fn entries(&self, region: &RegionRef) -> Result<Vec<Entry>> {
+        let bytes = self.document(&region.index).await?;
+        let index = Index::from_json(&bytes, &region.index.digest)?;
+        drop(bytes);
+        Ok(index
+            .manifests
+            .iter()
+            .filter_map(Entry::of_descriptor)
+            .collect())
+    }
+
+    /// Puts the index of an account and region.
+    ///
+    /// # Errors
+    /// It cannot be put.
+    pub async fn put_region(
+        &self,
+        account: &str,
+        region: &str,
+        scope: Scope,
+        mut entries: Vec<Entry>,
+    ) -> Result<RegionRef> {
+        entries.sort_by(|a, b| (a.subject, &a.arn).cmp(&(b.subject, &b.arn)));
+        let manifests = entries.iter().map(Entry::to_descriptor).collect();
+        drop(entries);
+        let annotations = BTreeMap::from([
+            (ACCOUNT.to_owned(), account.to_owned()),
+            (REGION_NAME.to_owned(), region.to_owned()),
+        ]);
+        let json = Index::new(Some(REGION), manifests, annotations).to_json();
+        Ok(RegionRef {
+            account: account.to_owned(),
+            region: region.to_owned(),
+            scope,
+            index: self.put_document(INDEX, json).await?,
+        })
+    }
+
+    /// Publishes a run: all that it refers to is in the store and durable before it appears.
+    ///
+    /// # Errors
+    /// It cannot be put, or there is another run of this name.
+    pub async fn publish(&self, run: &Run) -> Result<()> {
+        let json = run.to_json();
+        // The same bytes as a blob, so that OCI tools find it.
+        self.put_document(INDEX, json.clone()).await?;
+        self.sync().await?;
+        let file = run.name.file();
+        let new = self.put_new_in(&self.durable, &file, json.clone()).await?;
+        if !new && self.read(&file).await? != Some(json) {
+            return Err(
+                Error::new(ErrorKind::Bug, "there is another run of this name").about(file),
+            );
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Sha256Digest;
+
+    #[test]
+    fn names_hold_time_and_id_and_sort() {
+        let at: Timestamp = "2026-01-31T02:03:04.005Z".parse().unwrap();
+        let name = RunName::new(at, "0123456789ab");
+        assert_eq!(name.as_str(), "20260131T020304.005Z-0123456789ab");
+        assert_eq!(RunName::parse(name.as_str()), Some(name.clone()));
+        assert_eq!((name.time(), name.id()), (at, "0123456789ab"));
+        for text in [
+            "",
+            "x-1",
+            "20260131T020304.005Z",
+            "20260131T020304.005Z-",
+            "20261331T020304.005Z-ab",
+            "20260131T020304.005Z-../x",
+        ] {
+            assert_eq!(RunName::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_run_comes_back_and_a_newer_one_is_refused() {
+        let name = RunName::parse("20260131T020304.005Z-ab").unwrap();
+        let run = Run {
+            name: name.clone(),
+            regions: vec![RegionRef {
+                account: "123456789012".to_owned(),
+                region: "us-east-1".to_owned(),
+                scope: Scope::Part,
+                index: Descriptor {
+                    artifact_type: Some(REGION.to_owned()),
+                    ..Descriptor::new(INDEX, &Sha256Digest::of(b"i"), 1)
+                },
+            }],
+            counts: BTreeMap::from([("saved".to_owned(), 3)]),
+        };
+        let json = run.to_json();
+        assert_eq!(Run::from_json(&json, &name).unwrap(), run);
+        let text = String::from_utf8(json).unwrap();
+        let newer = text.replace("\"larder.format\":\"1\"", "\"larder.format\":\"2\"");
+        let e = Run::from_json(newer.as_bytes(), &name).unwrap_err();
+        assert!(e.to_string().contains("version 2"), "{e}");
+        for broken in [
+            "",
+            "{}",
+            "[]",
+            "{\"schemaVersion\":2,\"mediaType\":\"x\",\"manifests\":[]}",
+        ] {
+            assert!(Run::from_json(broken.as_bytes(), &name).is_err());
+        }
+    }
+}
