@@ -140,7 +140,7 @@ impl CustodyArgs {
 
 impl AddArgs {
     fn run(&self, context: &Context) -> Result<Exit> {
-        let key = self.signing.key()?.ok_or_else(|| {
+        let key = self.signing.key(context)?.ok_or_else(|| {
             Error::new(ErrorKind::Usage, "a handover is signed: no key was named")
                 .hint("add --sign-key FILE or --sign-agent FINGERPRINT")
         })?;

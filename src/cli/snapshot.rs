@@ -179,7 +179,7 @@ impl SnapshotArgs {
             .map(|name| FunctionRef::new(name, None).map_err(|e| Error::from(e).about(name)))
             .collect::<Result<Vec<_>>>()?;
         // Before anything is asked: a key that does not open is known at once.
-        let signer = self.signing.key()?;
+        let signer = self.signing.key(context)?;
         if self.tsa_url.is_some() && signer.is_none() {
             return Err(
                 Error::new(ErrorKind::Usage, "is of use only with a signature")

@@ -331,7 +331,13 @@ fn killed_at_any_moment_the_chain_goes_on() {
     for round in 0..12_u64 {
         let mut child = bench
             .command(&[
-                "custody", "add", "bag", "--operator", "K", "--sign-key", "key",
+                "custody",
+                "add",
+                "bag",
+                "--operator",
+                "K",
+                "--sign-key",
+                "key",
             ])
             .stdout(std::process::Stdio::null())
             .stderr(std::process::Stdio::null())
@@ -343,4 +349,95 @@ fn killed_at_any_moment_the_chain_goes_on() {
     }
     add(&bench, "A", "key").expect(0);
     show(&bench).expect(0);
+}
+
+/// Three tries, as ssh gives; nothing is shown, and the terminal shows again afterwards, however it ended.
+#[test]
+fn a_passphrase_is_asked_for_on_the_terminal() {
+    use crate::moto::venv::Venv;
+    let Some(bench) = bagged() else { return };
+    let Some(venv) = Venv::get() else { return };
+    keygen(bench.dir.path(), "locked", "ed25519", &[], "open sesame");
+    let command = [
+        "custody",
+        "add",
+        "bag",
+        "--operator",
+        "A",
+        "--sign-key",
+        "locked",
+    ];
+    for (answers, code, asked, part) in [
+        ("open sesame", 0, 1, ""),
+        (
+            "wrong,worse,open sesame",
+            0,
+            3,
+            "Wrong. Passphrase of locked: ",
+        ),
+        (
+            "wrong,worse,worst,open sesame",
+            2,
+            3,
+            "does not open the key",
+        ),
+        ("^C", 130, 1, "interrupted"),
+        ("wrong,^C", 130, 2, "interrupted"),
+        ("TERM", 130, 1, "interrupted"),
+    ] {
+        let larder = bench.command(&command);
+        let mut ask = venv.script("ask.py");
+        ask.arg(answers)
+            .arg(larder.get_program())
+            .args(larder.get_args())
+            .current_dir(larder.get_current_dir().unwrap())
+            .env_clear();
+        for (name, value) in larder.get_envs() {
+            if let Some(value) = value {
+                ask.env(name, value);
+            }
+        }
+        let done = ask.output().unwrap();
+        assert!(done.status.success(), "{done:?}");
+        let json: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap();
+        assert_eq!(json["code"], code, "{answers}: {json}");
+        assert_eq!(json["asked"], asked, "{answers}: {json}");
+        assert_eq!(json["echo"], true, "{answers}: {json}");
+        let shown = json["shown"].as_str().unwrap();
+        assert!(shown.contains(part), "{answers}: {shown}");
+        assert!(!shown.contains("sesame"), "{answers}: {shown}");
+    }
+    assert_eq!(harness::names(&custody(&bench)).len(), 4);
+}
+
+/// Nobody is there to ask.
+#[test]
+fn without_a_terminal_an_encrypted_key_is_refused() {
+    let Some(bench) = bagged() else { return };
+    keygen(bench.dir.path(), "locked", "ed25519", &[], "open sesame");
+    let larder = bench.command(&[
+        "custody",
+        "add",
+        "bag",
+        "--operator",
+        "A",
+        "--sign-key",
+        "locked",
+    ]);
+    // A session of its own has no terminal.
+    let mut command = Command::new("setsid");
+    command
+        .arg("--wait")
+        .arg(larder.get_program())
+        .args(larder.get_args())
+        .current_dir(larder.get_current_dir().unwrap())
+        .env_clear();
+    for (name, value) in larder.get_envs() {
+        if let Some(value) = value {
+            command.env(name, value);
+        }
+    }
+    harness::run(&mut command)
+        .expect(2)
+        .says(&["no terminal to ask", "ssh-add"]);
 }

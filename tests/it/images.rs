@@ -1103,12 +1103,24 @@ fn a_record_of_an_image_that_was_edited_is_found_and_the_field_named() {
         ("/image/bytes", json!(7), "7 bytes"),
         ("/image/bytes", Value::Null, "no bytes"),
         ("/image/manifests", json!([]), "does not state the manifest"),
-        ("/image/manifests/1", json!({"digest": arm.digest, "media_type": "x", "size": 1}), "manifest"),
+        (
+            "/image/manifests/1",
+            json!({"digest": arm.digest, "media_type": "x", "size": 1}),
+            "manifest",
+        ),
         ("/image/manifests/0/digest", json!("sha256:x"), "digest"),
         ("/image/manifests/0/media_type", json!("x"), "(x, "),
         ("/image/manifests/1/size", json!(7), "7 bytes"),
-        ("/image/manifests/1/platform", json!("linux/arm64"), "linux/arm64"),
-        ("/image/foreign_layers", json!([{"digest": amd.digest, "size": 1, "urls": []}]), "foreign"),
+        (
+            "/image/manifests/1/platform",
+            json!("linux/arm64"),
+            "linux/arm64",
+        ),
+        (
+            "/image/foreign_layers",
+            json!([{"digest": amd.digest, "size": 1, "urls": []}]),
+            "foreign",
+        ),
     ] {
         let mut record = whole.clone();
         match record.pointer_mut(pointer) {

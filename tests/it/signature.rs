@@ -404,7 +404,10 @@ fn allowed_signers_trusts_as_ssh_keygen_does() {
         ("valid-after=\"29990101Z\"", false),
         ("valid-after=20200101", false),
         ("valid-after=\"20200101UTC\"", true),
-        ("valid-after=\"20200101Z\",valid-before=\"20190101Z\"", false),
+        (
+            "valid-after=\"20200101Z\",valid-before=\"20190101Z\"",
+            false,
+        ),
         ("NameSpaces=\"larder-bag\"", true),
         ("namespaces=\"file, larder-bag\"", false),
         ("namespaces=\"file\",namespaces=\"larder-bag\"", false),
@@ -414,7 +417,14 @@ fn allowed_signers_trusts_as_ssh_keygen_does() {
         ("cert-authority,", false),
         ("\"", false),
     ] {
-        allowed_alike(&file, &sig, &key, &format!("someone@example.org {options} {line}"), trusted, options);
+        allowed_alike(
+            &file,
+            &sig,
+            &key,
+            &format!("someone@example.org {options} {line}"),
+            trusted,
+            options,
+        );
     }
     for (principals, trusted) in [
         ("*", true),
@@ -427,7 +437,14 @@ fn allowed_signers_trusts_as_ssh_keygen_does() {
         ("Someone@example.org", false),
         ("\"someone@example.org", false),
     ] {
-        allowed_alike(&file, &sig, &key, &format!("{principals} {line} a comment"), trusted, principals);
+        allowed_alike(
+            &file,
+            &sig,
+            &key,
+            &format!("{principals} {line} a comment"),
+            trusted,
+            principals,
+        );
     }
 }
 

@@ -558,6 +558,33 @@ fn an_image_is_pulled_whole_into_the_bag_or_not_at_all() {
         assert!(!String::from_utf8_lossy(bytes).contains(larder_testkit::SECRET_MARKER));
     }
 
+    // Who was asked for it is in the log, like every call.
+    let lines = log(&bag);
+    let tokens: Vec<_> = events(&lines, "call")
+        .into_iter()
+        .filter(|line| line["operation"] == "GetAuthorizationToken")
+        .collect();
+    assert_eq!(tokens.len(), 1);
+    assert_eq!(
+        (&tokens[0]["status"], &tokens[0]["region"]),
+        (&json!(200), &json!("us-east-1"))
+    );
+    let answers = events(&lines, "registry");
+    assert_eq!(answers.len(), 1, "{answers:?}");
+    let (answer, path) = (
+        &answers[0],
+        format!("/v2/team/web/manifests/{}", image.digest),
+    );
+    assert_eq!(answer["operation"], "GetManifest");
+    assert_eq!(answer["method"], "GET");
+    assert_eq!(answer["status"], 200);
+    assert_eq!(answer["digest"], image.digest.as_str());
+    assert!(
+        answer["location"].as_str().unwrap().ends_with(&path),
+        "{answer}"
+    );
+    assert_eq!(events(&lines, "object").len(), image.blobs.len());
+
     // A registry that denies leaves the record, and no part of the image.
     std::fs::remove_dir_all(&bag).unwrap();
     let refusal = LambdaError::new(400, "AccessDeniedException", "not authorized");
@@ -568,6 +595,12 @@ fn an_image_is_pulled_whole_into_the_bag_or_not_at_all() {
         .says(&["ecr:GetAuthorizationToken"]);
     is_whole(&bag);
     assert!(version.join("image.json").exists() && !version.join("image").exists());
+    let refused = log(&bag);
+    let refused: Vec<_> = events(&refused, "call")
+        .into_iter()
+        .filter(|line| line["operation"] == "GetAuthorizationToken" && line["status"] == 400)
+        .collect();
+    assert_eq!(refused.len(), 1, "{refused:?}");
 }
 
 #[test]

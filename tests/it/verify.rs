@@ -244,7 +244,10 @@ fn a_path_that_is_nothing_of_ours_is_a_mistake_and_what_is_left_of_one_is_not() 
     verify(path, &["--custody-head", &head, "record"]).expect(2);
     verify(path, &["--allowed-signers", "none", "bag"]).expect(8);
     let ran = verify(path, &["--allowed-signers", "file", "bag"]).expect(1);
-    assert!(ran.stdout.contains("line 1 of the allowed signers"), "{ran:?}");
+    assert!(
+        ran.stdout.contains("line 1 of the allowed signers"),
+        "{ran:?}"
+    );
     verify(path, &["--tsa-ca", "file", "bag"])
         .expect(2)
         .says(&["file"]);

@@ -7,7 +7,7 @@ use super::super::layout::{INDEX_JSON, MAX_DEPTH, blob_path};
 use super::super::manifest::{
     ACCEPT, Contents, Descriptor, Kind, MAX_MANIFEST, Manifest, ManifestError, OCI_INDEX,
 };
-use super::super::registry::{Item, Registry};
+use super::super::registry::{Item, MANIFESTS, Registry};
 use super::{Pulled, PulledManifest, Work};
 use crate::digest::Sha256Digest;
 use crate::error::{Error, ErrorKind, Result};
@@ -101,7 +101,7 @@ impl Work<'_> {
     fn item(&self, digest: Sha256Digest) -> Item<'_> {
         Item {
             repository: self.reference.repository(),
-            section: "manifests",
+            section: MANIFESTS,
             digest,
         }
     }

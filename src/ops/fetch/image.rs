@@ -77,7 +77,7 @@ impl Job<'_> {
             staging: Arc::clone(&self.staging),
             place: IMAGE.to_owned(),
         };
-        let registries = Registries::new(self.session);
+        let registries = Registries::new(self.session, Arc::clone(&self.reporter));
         let pulled = image::pull(
             &registries,
             image,

@@ -122,7 +122,11 @@ fn who_signed_is_checked_and_told() {
         found(dir, &["--allowed-signers", "list", "bag"], &[(kind, SIG)]);
     }
     // As whom.
-    fs::write(dir.join("list"), format!("nonsense\n*@a.org,!c@a.org {line}")).unwrap();
+    fs::write(
+        dir.join("list"),
+        format!("nonsense\n*@a.org,!c@a.org {line}"),
+    )
+    .unwrap();
     for (principal, want) in [("b@a.org", &[][..]), ("c@a.org", &[("untrusted", SIG)])] {
         let options = ["--allowed-signers", "list", "--identity", principal, "bag"];
         found(dir, &options, want);

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use larder::digest::Sha256Digest;
 
-use larder_testkit::packages;
+use larder_testkit::{Fault, LambdaError, On, packages};
 
 use serde_json::Value;
 
@@ -64,7 +64,6 @@ fn a_signed_snapshot_verifies_and_each_file_of_it_counts() {
 
 /// A bag with a package that verifies, one in quarantine, and a function that was denied.
 fn mixed() -> Bench {
-    use larder_testkit::{Fault, On};
     let bench = Bench::new();
     let aws = &bench.aws;
     aws.function("web")
@@ -77,10 +76,8 @@ fn mixed() -> Bench {
     aws.function("shut")
         .zip(packages::node_package().zip())
         .create();
-    aws.fault(
-        On::Operation("GetFunction").of("shut").always(),
-        Fault::denied("lambda:GetFunction"),
-    );
+    let refusal = LambdaError::new(403, "AccessDeniedException", "not authorized");
+    aws.fault(On::Lambda.always().path("/shut"), Fault::Lambda(refusal));
     bench
 }
 
