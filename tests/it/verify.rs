@@ -16,6 +16,7 @@ mod fetched;
 mod hostile;
 mod signed;
 mod snapshots;
+mod stores;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -17,7 +17,7 @@ pub enum Kind {
     Fetch,
     /// A BagIt bag.
     Bag,
-    /// An OCI image layout.
+    /// A store of backups, or another OCI image layout.
     Store,
 }
 
@@ -54,6 +54,9 @@ pub struct PathReport {
     pub path: String,
     /// What it was verified as.
     pub kind: Kind,
+    /// The same for a person.
+    #[serde(skip)]
+    pub shown: &'static str,
     /// Nothing was found.
     pub ok: bool,
     /// Regular files that were read.
@@ -75,6 +78,11 @@ impl PathReport {
         Self {
             path,
             kind,
+            shown: match kind {
+                Kind::Fetch => "fetched directory",
+                Kind::Bag => "bag",
+                Kind::Store => "image layout",
+            },
             ok: true,
             files: 0,
             bytes: 0,
