@@ -60,7 +60,7 @@ pub struct SnapshotArgs {
     #[arg(value_name = "FUNCTION", required_unless_present = "all")]
     pub functions: Vec<String>,
 
-    /// Directory to make, which must not exist
+    /// Directory to make; nothing may be there but an empty directory
     #[arg(long, value_name = "DIR")]
     pub bag: PathBuf,
 
