@@ -59,14 +59,14 @@ impl Seen {
         }
     }
 
-    fn empty(&mut self, path: Vec<u8>) {
+    fn empty(&mut self, path: &[u8]) {
         // A bag may have no payload at all.
         if path == b"data" {
             return;
         }
         self.empty += 1;
         if self.empty_names.len() < MAX_EMPTY {
-            let name = String::from_utf8_lossy(&path).into_owned();
+            let name = String::from_utf8_lossy(path).into_owned();
             self.empty_names.push(name);
         }
     }
@@ -136,7 +136,7 @@ impl Shared<'_, '_> {
                     self.file(&path, &mut buffer);
                 }
                 Node::Directory { mode } => self.seen().mode(&path, mode, 0o700),
-                Node::EmptyDirectory => self.seen().empty(path),
+                Node::EmptyDirectory => self.seen().empty(&path),
                 Node::Symlink => self.unwanted(&path, "is a link, which no bag may hold"),
                 Node::Special(what) => {
                     self.unwanted(&path, &format!("is {what}, which no bag may hold"));
