@@ -75,9 +75,9 @@ pub struct VerifyArgs {
     #[arg(long, value_name = "FILE")]
     pub allowed_signers: Option<PathBuf>,
 
-    /// As whom they must have signed: one of the principals of --allowed-signers, whose patterns are matched
+    /// As whom they must have signed: a principal of --allowed-signers
     ///
-    /// As -I of ssh-keygen -Y verify. Without it, any principal will do, and the result says which.
+    /// As -I of ssh-keygen -Y verify; patterns are matched. Without it, any principal will do, and the result says which.
     #[arg(long, value_name = "PRINCIPAL", requires = "allowed_signers")]
     pub identity: Option<String>,
 

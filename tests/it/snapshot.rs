@@ -603,6 +603,36 @@ fn an_image_is_pulled_whole_into_the_bag_or_not_at_all() {
     assert_eq!(refused.len(), 1, "{refused:?}");
 }
 
+/// Packages are many times larger than what may be in memory, all of them together and several under way.
+#[test]
+fn memory_does_not_grow_with_what_is_taken() {
+    const FUNCTIONS: u64 = 60;
+    let bench = Bench::new();
+    let zip = bytes::Bytes::from(packages::zip_of_size(20_000_000, 1));
+    for number in 0..FUNCTIONS {
+        let name = format!("large-{number}");
+        bench.aws.function(&name).zip(zip.clone()).create();
+    }
+    let mut snapshot = bench.command(&[
+        "snapshot",
+        "--all",
+        "--bag",
+        "bag",
+        "--max-rate",
+        "1000",
+        "--output",
+        "json",
+    ]);
+    let (ran, peak) = harness::run_measured(&mut snapshot);
+    let counts = ran.expect(0).json()["counts"].clone();
+    assert_eq!(counts, json!({"saved": FUNCTIONS}));
+    assert!(peak <= 32 << 10, "snapshot: {peak} KiB");
+    let (ran, peak) = harness::run_measured(&mut bench.command(&["verify", "bag"]));
+    ran.expect(0);
+    assert!(peak <= 32 << 10, "verify: {peak} KiB");
+    eprintln!("verify: {peak} KiB");
+}
+
 #[test]
 fn bad_arguments_ask_nothing() {
     let account = Account::new();
