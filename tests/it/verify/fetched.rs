@@ -400,12 +400,11 @@ fn a_record_that_was_edited_is_found_and_the_field_named() {
         ),
     ] {
         let mut record = whole.clone();
-        match record.pointer_mut(pointer) {
-            Some(place) => *place = value.clone(),
-            None => {
-                let (above, field) = pointer.rsplit_once('/').unwrap();
-                record.pointer_mut(above).unwrap()[field] = value.clone();
-            }
+        if let Some(place) = record.pointer_mut(pointer) {
+            *place = value.clone();
+        } else {
+            let (above, field) = pointer.rsplit_once('/').unwrap();
+            record.pointer_mut(above).unwrap()[field] = value.clone();
         }
         fs::write(dir.join("web/larder.json"), record.to_string()).unwrap();
         let ran = verify(dir, &["--output", "json", "web"]);
