@@ -37,6 +37,7 @@ mod signing;
 mod snapshot;
 mod store;
 mod store_args;
+mod terminal;
 mod unpack;
 mod verify;
 

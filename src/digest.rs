@@ -3,6 +3,8 @@
 //! Lambda states a zip's digest in base64 (`CodeSha256`) and an image's in hex; registries, BagIt and
 //! coreutils use hex. [`Sha256Digest`] is the value itself, so that a comparison is never one of spellings.
 
+mod directories;
+
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::str::FromStr;
@@ -10,6 +12,8 @@ use std::str::FromStr;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
+
+pub(crate) use directories::Directories;
 
 /// A SHA-256 value (FIPS 180-4), 32 bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

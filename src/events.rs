@@ -31,6 +31,24 @@ pub enum Event<'a> {
         /// The server's `Date`, as it was written.
         date: Option<&'a str>,
     },
+    /// A container registry, or who gives out its tokens, answered a GET, be it with an error. What it answers with a blob
+    /// is an [`ObjectAnswered`](Self::ObjectAnswered).
+    RegistryAnswered {
+        /// `GetManifest`, `GetBlob` (then it refused, or asked for a credential), `GetToken`.
+        operation: &'a str,
+        /// The image, or the repository that the token is for.
+        subject: &'a str,
+        /// What was asked for, without its query.
+        location: &'a str,
+        /// The HTTP status.
+        status: u16,
+        /// `Docker-Content-Digest`.
+        digest: Option<&'a str>,
+        /// `x-amzn-requestid`, which ECR gives.
+        request_id: Option<&'a str>,
+        /// The server's `Date`, as it was written.
+        date: Option<&'a str>,
+    },
     /// The server of a package answered a GET, be it with an error.
     ObjectAnswered {
         /// The function or layer version.

@@ -37,6 +37,7 @@ pub use file::{
     write_file_atomic,
 };
 pub use followed::read_followed;
+pub(crate) use ledger::DRAFT;
 pub use ledger::Ledger;
 pub use remove::remove_tree;
 #[doc(hidden)]

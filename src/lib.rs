@@ -78,6 +78,7 @@ pub mod error;
 pub mod events;
 pub mod evidence;
 pub mod files;
+pub mod finding;
 pub mod function;
 pub mod http;
 pub mod image;

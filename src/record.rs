@@ -48,6 +48,14 @@ pub enum Status {
 }
 
 impl Status {
+    /// Whether there is something of it that was kept.
+    pub fn is_had(self) -> bool {
+        matches!(
+            self,
+            Self::Saved | Self::Image | Self::Unchanged | Self::Partial
+        )
+    }
+
     /// The word that JSON has for it.
     pub fn name(self) -> &'static str {
         match self {

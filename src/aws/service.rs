@@ -14,6 +14,7 @@ use super::Session;
 use super::presign::dns_suffix;
 use super::xml::Element;
 use crate::error::{Error, ErrorKind, Result};
+use crate::events::{Event, Reporter};
 use crate::http::HttpError;
 use crate::lambda::{Call, CallFailure};
 use crate::transfer::retry::{Decision, Failure};
@@ -133,10 +134,22 @@ impl Session {
     /// # Errors
     /// The endpoint is no URL, there are no credentials, or the call failed after its retries.
     pub(crate) async fn service(&self, call: &ServiceCall<'_>) -> Result<ServiceAnswer> {
+        self.service_told(call, &()).await
+    }
+
+    /// The same; `reporter` is told of each answer.
+    ///
+    /// # Errors
+    /// As for [`service`](Self::service).
+    pub(crate) async fn service_told(
+        &self,
+        call: &ServiceCall<'_>,
+        reporter: &dyn Reporter,
+    ) -> Result<ServiceAnswer> {
         let url = self.endpoint_of(call.service, call.region)?;
         let mut attempt = 1;
         loop {
-            let failure = match self.send(call, &url).await? {
+            let failure = match self.send(call, &url, reporter).await? {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
@@ -178,6 +191,7 @@ impl Session {
         &self,
         call: &ServiceCall<'_>,
         url: &Url,
+        reporter: &dyn Reporter,
     ) -> Result<std::result::Result<ServiceAnswer, CallFailure>> {
         let (body, mut headers) = encoded(call)?;
         let credentials = self.signers.current(self, call.subject).await?;
@@ -197,6 +211,14 @@ impl Session {
         let retry_after = header("retry-after");
         let type_header = header("x-amzn-errortype");
         let status = response.status();
+        reporter.report(&Event::Answered {
+            operation: call.operation,
+            subject: call.subject,
+            region: call.region,
+            status,
+            request_id: request_id.as_deref(),
+            date: header("date").as_deref(),
+        });
         let body = match response.body(MAX_ANSWER).await {
             Ok(body) => body,
             Err(e) => return Ok(Err(not_answered(&e))),

@@ -1,6 +1,7 @@
 //! `larder custody`.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
@@ -9,20 +10,25 @@ use serde::Serialize;
 use super::Context;
 use super::exit::Exit;
 use super::help::{self, Example};
+use super::interrupt;
 use super::output::{Summary, Tone};
-use super::quantity::count;
+use super::quantity::{count, exact_size};
 use super::signing::SigningArgs;
 use crate::error::{Error, ErrorKind, Result};
-use crate::evidence::custody::{Defect, Handover};
+use crate::events::{Event, Reporter};
+use crate::evidence::custody::{BagState, Defect, Handover};
 use crate::ops::custody::{self, Added, Shown, Statement};
 use crate::record::SCHEMA_VERSION;
+use crate::task::blocking;
 
 pub(super) const ABOUT: &str = "\
 Hand a bag over, or show who had it.
 
 Handovers lie beside the bag, in BAG.custody, never in it. Each is signed, and names the bag and the signature of the one \
 before it, so none can be changed or taken out unseen. That the last ones were cut off cannot be seen from the chain: note \
-its head, the SHA-256 of the last signature, elsewhere, and give it to larder verify --custody-head.";
+its head, the SHA-256 of the last signature, elsewhere, and give it to larder verify --custody-head.
+
+A bag is verified before it is handed over, and one that was altered is refused.";
 
 pub(super) const EXAMPLES: &[Example] = &[
     (
@@ -73,6 +79,12 @@ pub struct AddArgs {
     /// What else is to be known
     #[arg(long, value_name = "TEXT")]
     pub note: Option<String>,
+
+    /// Hand over a bag that does not verify; the entry names what was found
+    ///
+    /// Without it, a bag that was altered is refused.
+    #[arg(long)]
+    pub known_altered: bool,
 
     /// Who signs.
     #[command(flatten)]
@@ -128,7 +140,7 @@ impl CustodyArgs {
 
 impl AddArgs {
     fn run(&self, context: &Context) -> Result<Exit> {
-        let key = self.signing.key()?.ok_or_else(|| {
+        let key = self.signing.key(context)?.ok_or_else(|| {
             Error::new(ErrorKind::Usage, "a handover is signed: no key was named")
                 .hint("add --sign-key FILE or --sign-agent FINGERPRINT")
         })?;
@@ -138,15 +150,33 @@ impl AddArgs {
             case_id: self.case_id.clone(),
             note: self.note.clone(),
         };
+        let (bag, known_altered) = (self.bag.clone(), self.known_altered);
+        let reporter: Arc<dyn Reporter> = Arc::clone(&context.progress) as _;
         let Added {
             path,
             handover,
             head,
-        } = custody::add(&self.bag, &statement, &key)?;
+            completed,
+        } = interrupt::run(&context.progress, |cancel| {
+            blocking(move || {
+                custody::add(&bag, &statement, &key, known_altered, &*reporter, &cancel)
+            })
+        })?;
+        context.progress.finish();
+        if let Some(number) = completed {
+            context.progress.report(&Event::Warning {
+                subject: &self.bag.display().to_string(),
+                message: &format!(
+                    "entry {number} was signed by a run that was cut short; it was completed first"
+                ),
+                hint: Some("larder custody show prints it"),
+            });
+        }
         let (path, head) = (path.to_string_lossy().into_owned(), head.hex());
         let summary = Summary::new(Tone::Good, "added", &format!("entry {}", handover.entry))
             .line("operator", &handover.operator)
             .line_if("to", handover.recipient.as_deref())
+            .line_if("bag", handover.bag.as_ref().map(bag_words).as_deref())
             .line("signed", &format!("by {}", handover.signer))
             .line("kept in", &path)
             .line("head", &format!("{head} (note it elsewhere)"));
@@ -193,6 +223,18 @@ impl ShowArgs {
     }
 }
 
+/// What was found of the bag when it was handed over.
+fn bag_words(bag: &BagState) -> String {
+    if bag.verified {
+        let files = count(bag.files, "file", "files");
+        return format!("verified: {files}, {}", exact_size(bag.bytes));
+    }
+    let findings = count(bag.findings, "finding", "findings");
+    let more = if bag.findings > 1 { ", …" } else { "" };
+    let first = bag.first.first().map_or("", String::as_str);
+    format!("NOT verified, as was known: {findings} ({first}{more})")
+}
+
 fn summary(shown: &Shown, report: &ShowReport<'_>) -> Summary {
     let chain = &shown.chain;
     let (tone, word) = match (report.ok, chain.links.is_empty()) {
@@ -222,6 +264,9 @@ fn summary(shown: &Shown, report: &ShowReport<'_>) -> Summary {
         out = out
             .line(&format!("{:04}", link.number), &text)
             .line("", &key);
+        if let Some(bag) = link.handover.as_ref().and_then(|entry| entry.bag.as_ref()) {
+            out = out.line("", &format!("bag {}", bag_words(bag)));
+        }
     }
     for defect in &chain.defects {
         out = out.line("finding", &format!("{}: {}", defect.file, defect.message));

@@ -340,7 +340,9 @@ impl Reporter for Progress {
                     )
                 });
             }
-            Event::Answered { .. } | Event::ObjectAnswered { .. } => {}
+            Event::Answered { .. }
+            | Event::RegistryAnswered { .. }
+            | Event::ObjectAnswered { .. } => {}
             Event::Downloaded { bytes } => self.shared.done.store(bytes, Ordering::Relaxed),
             Event::PullStarted {
                 subject,

@@ -1,16 +1,16 @@
 //! The options that say who signs, and the passphrase of a key that is encrypted.
 
-use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use console::Term;
+use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
-use super::escape;
+use super::{Context, escape, interrupt, terminal};
 use crate::error::Result;
 use crate::evidence::ssh::SigningKey;
+use crate::task::blocking;
 
 /// Who signs.
 #[derive(Debug, Args)]
@@ -28,9 +28,20 @@ pub struct SigningArgs {
 
 impl SigningArgs {
     /// The key, ready to sign; None where none was named.
-    pub(super) fn key(&self) -> Result<Option<Arc<SigningKey>>> {
+    pub(super) fn key(&self, context: &Context) -> Result<Option<Arc<SigningKey>>> {
         let key = match (&self.sign_key, &self.sign_agent) {
-            (Some(path), _) => SigningKey::from_file(path, &mut |path| Ok(passphrase(path)))?,
+            (Some(path), _) => {
+                let path = path.clone();
+                interrupt::run(&context.progress, |cancel| {
+                    blocking(move || {
+                        let mut asked = false;
+                        SigningKey::from_file(&path, &mut |path| {
+                            let again = std::mem::replace(&mut asked, true);
+                            passphrase(path, again, &cancel)
+                        })
+                    })
+                })?
+            }
             (None, Some(fingerprint)) => SigningKey::from_agent(fingerprint)?,
             (None, None) => return Ok(None),
         };
@@ -39,15 +50,17 @@ impl SigningArgs {
 }
 
 /// Asks for the passphrase of the key at `path`; None where there is nobody to ask.
-fn passphrase(path: &Path) -> Option<Zeroizing<String>> {
-    let terminal = Term::stderr();
-    if !std::io::stderr().is_terminal() {
-        return None;
-    }
+fn passphrase(
+    path: &Path,
+    again: bool,
+    cancel: &CancellationToken,
+) -> Result<Option<Zeroizing<String>>> {
     let shown = path.display().to_string();
-    terminal
-        .write_str(&format!("Passphrase of {}: ", escape::line(&shown)))
-        .ok()?;
-    // It reads from the terminal also when standard input is something else.
-    terminal.read_secure_line().ok().map(Zeroizing::new)
+    let shown = escape::line(&shown);
+    let prompt = if again {
+        format!("Wrong. Passphrase of {shown}: ")
+    } else {
+        format!("Passphrase of {shown}: ")
+    };
+    terminal::secret(&prompt, cancel)
 }

@@ -60,7 +60,7 @@ pub struct SnapshotArgs {
     #[arg(value_name = "FUNCTION", required_unless_present = "all")]
     pub functions: Vec<String>,
 
-    /// Directory to make, which must not exist
+    /// Directory to make; nothing may be there but an empty directory
     #[arg(long, value_name = "DIR")]
     pub bag: PathBuf,
 
@@ -179,7 +179,7 @@ impl SnapshotArgs {
             .map(|name| FunctionRef::new(name, None).map_err(|e| Error::from(e).about(name)))
             .collect::<Result<Vec<_>>>()?;
         // Before anything is asked: a key that does not open is known at once.
-        let signer = self.signing.key()?;
+        let signer = self.signing.key(context)?;
         if self.tsa_url.is_some() && signer.is_none() {
             return Err(
                 Error::new(ErrorKind::Usage, "is of use only with a signature")

@@ -32,7 +32,7 @@ const MAX_CERTIFICATES: u64 = 4 << 20;
 const SHOWN: usize = 100;
 
 pub(super) const ABOUT: &str = "\
-Hash fetched directories and bags again, offline.
+Hash fetched directories, bags and stores again, offline.
 
 What it proves of a fetched directory: package.zip is what larder.json and function.json state, code/, layers/ and image/ are \
 what the packages and manifests make, and nothing else is there. Someone who may write to all of it can change it \
@@ -40,7 +40,7 @@ consistently, and the fields of function.json that larder.json does not repeat: 
 A signed bag does: give --allowed-signers the keys that are trusted, and every file is vouched for by one of them. A bag without a signature, or checked without \
 --allowed-signers, proves no more than that its files are those of its manifests.
 
-Bags of other makers are checked as well (BagIt 0.93 to 1.0; md5, sha1, sha224, sha256, sha384, sha512), and OCI image layouts. Nothing that lies there is trusted: links, \
+Bags of other makers are checked as well (BagIt 0.93 to 1.0; md5, sha1, sha224, sha256, sha384, sha512), stores of backups in a directory, and OCI image layouts. Nothing that lies there is trusted: links, \
 paths that lead out, special files and files that nothing lists are findings. The exit code is 1 when there is any finding; each is \
 named by its path.";
 
@@ -63,16 +63,23 @@ pub(super) const EXAMPLES: &[Example] = &[
 /// Arguments of `larder verify`.
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
-    /// Fetched directories, bags, image layouts
+    /// Fetched directories, bags, stores of backups, image layouts
     #[arg(value_name = "PATH", required = true)]
     pub path: Vec<PathBuf>,
 
     /// Keys that may have signed a bag (ssh-keygen(1), ALLOWED SIGNERS); a bag must then be signed
     ///
-    /// The namespace is larder-bag. Certificates are not supported. Whether a key was allowed at the time is judged by a
+    /// The namespace is larder-bag. Certificates are not supported. A line that ssh-keygen passes over is passed over, with a
+    /// note. Whether a key was allowed at the time is judged by a
     /// time stamp that --tsa-ca trusts, else by the present time.
     #[arg(long, value_name = "FILE")]
     pub allowed_signers: Option<PathBuf>,
+
+    /// As whom they must have signed: a principal of --allowed-signers
+    ///
+    /// As -I of ssh-keygen -Y verify; patterns are matched. Without it, any principal will do, and the result says which.
+    #[arg(long, value_name = "PRINCIPAL", requires = "allowed_signers")]
+    pub identity: Option<String>,
 
     /// A bag without a signature is a finding
     #[arg(long)]
@@ -184,6 +191,7 @@ impl VerifyArgs {
         };
         Ok(VerifyOptions {
             allowed_signers,
+            identity: self.identity.clone(),
             require_signature: self.require_signature,
             custody_head: self.custody_head,
             authorities,
@@ -208,11 +216,9 @@ fn one(
 }
 
 fn allowed_signers(path: &Path) -> Result<AllowedSigners> {
-    let about = |e: Error| e.about(path.display().to_string());
     let bytes = files::read_small(path, MAX_ALLOWED_SIGNERS)?;
-    let text = String::from_utf8(bytes)
-        .map_err(|_| about(Error::new(ErrorKind::Usage, "is no text in UTF-8")))?;
-    AllowedSigners::parse(&text).map_err(about)
+    // Comments may be in any encoding.
+    Ok(AllowedSigners::parse(&String::from_utf8_lossy(&bytes)))
 }
 
 /// One path's report for a person.
@@ -235,12 +241,7 @@ fn text(report: &PathReport) -> String {
     let mut line = |label: &str, value: &str| {
         let _ = writeln!(out, "  {dim}{label:<9}{dim:#} {}", escape::line(value));
     };
-    let kind = match report.kind {
-        Kind::Fetch => "fetched directory",
-        Kind::Bag => "bag",
-        Kind::Store => "image layout",
-    };
-    line("kind", kind);
+    line("kind", report.shown);
     let files = count(report.files, "file", "files");
     line("read", &format!("{files}, {}", exact_size(report.bytes)));
     if let Some(signature) = &report.signature {

@@ -1,9 +1,9 @@
 //! The chain of custody: signed handovers beside a bag, never in it.
 //!
 //! ```text
-//! BAG.custody/0001.json      { "bag": "the tagmanifest's digest", "previous": null, "operator": … }
+//! BAG.custody/0001.json      { "tagmanifest_sha256": "…", "previous_signature_sha256": null, "operator": … }
 //! BAG.custody/0001.json.sig  SSHSIG over it, namespace larder-bag
-//! BAG.custody/0002.json      { …, "previous": "SHA-256 of 0001.json.sig" }
+//! BAG.custody/0002.json      { …, "previous_signature_sha256": "SHA-256 of 0001.json.sig" }
 //! ```
 //!
 //! Each entry names the bag and the signature before it, so none can be changed, taken out or put in between without
@@ -18,7 +18,7 @@ use super::bag::TAGMANIFEST;
 use super::signature::{MAX_SIGNATURE, NAMESPACE, Signature};
 use crate::digest::Sha256Digest;
 use crate::error::{Error, ErrorKind, Result};
-use crate::files;
+use crate::files::{self, Ledger};
 use crate::record::{BAGIT_TXT, Tool};
 
 /// The version of an entry that is written.
@@ -26,7 +26,7 @@ pub const CUSTODY_VERSION: u32 = 1;
 /// The largest entry that is read, in bytes.
 const MAX_ENTRY: u64 = 64 * 1024;
 /// The largest tag manifest that is read, in bytes.
-const MAX_TAGMANIFEST: u64 = 16 << 20;
+pub(crate) const MAX_TAGMANIFEST: u64 = 16 << 20;
 /// The most entries of one chain.
 const MAX_ENTRIES: u32 = 9999;
 
@@ -54,10 +54,29 @@ pub struct Handover {
     pub note: Option<String>,
     /// When, UTC, by the local clock.
     pub at: String,
+    /// What a verification of the bag came to, just before; absent in what earlier versions wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bag: Option<BagState>,
     /// The signing key, as `ssh-keygen -l` prints it.
     pub signer: String,
     /// What wrote it.
     pub tool: Tool,
+}
+
+/// What a bag was found to be when it was handed over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BagState {
+    /// Whether it verified. Where not, whoever signed said that they know.
+    pub verified: bool,
+    /// Regular files that were read.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// How many things were found.
+    pub findings: u64,
+    /// The first of them: kind and path.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub first: Vec<String>,
 }
 
 impl Handover {
@@ -145,6 +164,11 @@ pub fn entry_name(number: u32) -> String {
     format!("{number:04}.json")
 }
 
+/// Its name while its signature has none yet. Whoever finds it beside a signature over it gives it its own.
+pub fn unfinished_name(number: u32) -> String {
+    format!("{number:04}.json.part")
+}
+
 /// Its signature's.
 pub fn signature_name(number: u32) -> String {
     format!("{number:04}.json.sig")
@@ -167,10 +191,13 @@ impl Chain {
             if has_entry {
                 chain.follow(directory, bag, number);
             } else {
-                chain.defect(
-                    &signature,
-                    "its entry is missing: it was removed, or an addition was cut short",
-                );
+                let unfinished = names.contains(&unfinished_name(number));
+                let message = if unfinished {
+                    "an addition was cut short before its entry had its name: the next larder custody add ends it"
+                } else {
+                    "its entry is missing: it was removed"
+                };
+                chain.defect(&signature, message);
             }
         }
         if names.len() > known {
@@ -183,6 +210,15 @@ impl Chain {
                 let expected = number.is_some_and(|n| {
                     n as usize <= count && (name == entry_name(n) || name == signature_name(n))
                 });
+                if name == files::DRAFT || number.is_some_and(|n| name == unfinished_name(n)) {
+                    let told = number
+                        .is_some_and(|n| chain.defects.iter().any(|d| d.file == signature_name(n)));
+                    if !told {
+                        let message = "an addition was cut short before anything was signed: the next larder custody add removes it";
+                        chain.defect(&name, message);
+                    }
+                    continue;
+                }
                 let orphan = number.is_some_and(|n| {
                     name == signature_name(n) && chain.defects.iter().any(|d| d.file == name)
                 });
@@ -294,6 +330,45 @@ impl Chain {
             self.defect(name, "names another key than the one that signed it");
         }
     }
+}
+
+/// Ends an addition that was cut short: an entry that is signed gets its name, one that is not goes. What does not fit is
+/// left as it is. Gives the number of the entry that was completed.
+///
+/// # Errors
+/// It cannot be renamed or removed.
+pub fn recover(directory: &Path, ledger: &Ledger) -> Result<Option<u32>> {
+    let names = files::names(directory);
+    let mut completed = None;
+    for name in &names {
+        if name == files::DRAFT {
+            ledger.drop_unfinished(name)?;
+        }
+        let number = name
+            .split('.')
+            .next()
+            .and_then(|number| number.parse::<u32>().ok())
+            .filter(|number| *name == unfinished_name(*number));
+        let Some(number) = number else {
+            continue;
+        };
+        if !names.contains(&signature_name(number)) {
+            ledger.drop_unfinished(name)?;
+            continue;
+        }
+        let signed = || {
+            let json = files::read_small(&directory.join(name), MAX_ENTRY).ok()?;
+            let armor = directory.join(signature_name(number));
+            let armor = files::read_small(&armor, MAX_SIGNATURE).ok()?;
+            let signature = Signature::from_armor(&armor).ok()?;
+            signature.verify(NAMESPACE, &json).ok()
+        };
+        if signed().is_some() && !names.contains(&entry_name(number)) {
+            ledger.rename(name, &entry_name(number))?;
+            completed = Some(number);
+        }
+    }
+    Ok(completed)
 }
 
 /// What somebody else wrote is not quoted at any length.

@@ -44,6 +44,13 @@ pub fn pae(payload_type: &str, payload: &[u8]) -> Vec<u8> {
     [head.as_bytes(), payload].concat()
 }
 
+impl EnvelopeSignature {
+    /// The signature's bytes; None when they are no base64.
+    pub fn bytes(&self) -> Option<Vec<u8>> {
+        STANDARD.decode(&self.sig).ok()
+    }
+}
+
 impl Envelope {
     /// Wraps and signs a payload.
     ///

@@ -43,11 +43,11 @@ pub(crate) fn instructions(signer: Option<&Signer>, stamped: bool) -> String {
             "3. The bag was signed with the key {}. Get the signer's public key on another way than\n\
              this bag, and compare it with this one before you trust it:\n\
              \n\
-             \x20   signer namespaces=\"{}\" {}\n\
+             \x20   echo 'signer namespaces=\"{}\" {}' > ../allowed_signers\n\
              \n\
-             Put that line into a file allowed_signers outside the bag, then (OpenSSH):\n\
+             That line lies beside the bag now, and not in it. Then (OpenSSH):\n\
              \n\
-             \x20   ssh-keygen -Y verify -f allowed_signers -I signer -n {} \\\n\
+             \x20   ssh-keygen -Y verify -f ../allowed_signers -I signer -n {} \\\n\
              \x20       -s {SIGNATURE} < {TAGMANIFEST}\n\
              \n\
              The signature covers {TAGMANIFEST}, that one {MANIFEST}, and that one\n\
@@ -66,10 +66,10 @@ pub(crate) fn instructions(signer: Option<&Signer>, stamped: bool) -> String {
         let _ = write!(
             out,
             "4. A time-stamp authority saw the signature at the time that its token says. With the authority's\n\
-             certificates in tsa.pem (OpenSSL):\n\
+             certificates in tsa.pem beside the bag (OpenSSL):\n\
              \n\
              \x20   openssl ts -verify -data {SIGNATURE} \\\n\
-             \x20       -in {TIMESTAMP} -CAfile tsa.pem\n\
+             \x20       -in {TIMESTAMP} -CAfile ../tsa.pem\n\
              \x20   openssl ts -reply -in {TIMESTAMP} -text\n\n"
         );
     }

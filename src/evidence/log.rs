@@ -222,6 +222,22 @@ impl Reporter for Log {
                     "version_id": version_id, "request_id": request_id, "server_date": date, "clock_ahead_s": ahead});
                 self.write(&mut state, "object", fields);
             }
+            Event::RegistryAnswered {
+                operation,
+                subject,
+                location,
+                status,
+                digest,
+                request_id,
+                date,
+            } => {
+                let mut state = self.lock();
+                let ahead = state.compare_clocks(date);
+                let fields = json!({"operation": operation, "method": "GET", "subject": subject, "location": location,
+                    "status": status, "digest": digest, "request_id": request_id, "server_date": date,
+                    "clock_ahead_s": ahead});
+                self.write(&mut state, "registry", fields);
+            }
             Event::Retrying {
                 what,
                 attempt,

@@ -10,10 +10,11 @@ use std::io::{self, BufRead, Read};
 
 /// The longest line that is read, in bytes: a path of Linux's length with each byte encoded, and a checksum.
 const MAX_LINE: usize = 16 * 1024;
-/// The most bytes that one manifest may have.
-pub const MAX_MANIFEST: u64 = 16 << 20;
+/// The most bytes that the manifests of one bag may have together. What is read of them takes less memory than they have
+/// bytes: a digest is half of its hex, and an entry 13 bytes.
+pub const MAX_MANIFEST: u64 = 64 << 20;
 /// The most entries that one manifest may have.
-pub const MAX_ENTRIES: usize = 200_000;
+pub const MAX_ENTRIES: usize = 500_000;
 /// The most defects that are told of one manifest, each by itself.
 const MAX_DEFECTS: usize = 100;
 
@@ -121,8 +122,18 @@ pub fn encode_path(path: &str) -> Cow<'_, str> {
     )
 }
 
+/// Which codes in a manifest's path stand for another character.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Escapes {
+    /// `%0A`, `%0D`, `%25` (RFC 8493 section 2.1.3).
+    #[default]
+    Rfc,
+    /// `%0A` and `%0D`: bagit.py, up to 1.9 at the least, writes a `%` as it is, and reads `%25` as three characters.
+    BagitPy,
+}
+
 /// The path that a manifest's text stands for.
-pub fn decode_path(text: &str) -> Cow<'_, str> {
+pub fn decode_path(text: &str, escapes: Escapes) -> Cow<'_, str> {
     if !text.contains('%') {
         return Cow::Borrowed(text);
     }
@@ -132,7 +143,7 @@ pub fn decode_path(text: &str) -> Cow<'_, str> {
         out.push_str(&rest[..at]);
         rest = &rest[at..];
         let decoded = match rest.get(1..3) {
-            Some("25") => Some('%'),
+            Some("25") if escapes == Escapes::Rfc => Some('%'),
             Some(code) if code.eq_ignore_ascii_case("0a") => Some('\n'),
             Some(code) if code.eq_ignore_ascii_case("0d") => Some('\r'),
             _ => None,
@@ -196,7 +207,7 @@ pub enum Defect {
     #[error("the line is longer than {MAX_LINE} bytes")]
     LongLine,
     /// More bytes or entries than are read.
-    #[error("the manifest has more than {MAX_ENTRIES} entries or {} MiB", MAX_MANIFEST >> 20)]
+    #[error("the manifest has more than {MAX_ENTRIES} entries, or more than {} MiB with the others of the bag", MAX_MANIFEST >> 20)]
     TooLarge,
     /// So many defects that the rest are left out.
     #[error("more than {MAX_DEFECTS} defects; the others are not told")]
@@ -235,16 +246,30 @@ struct Entry {
 }
 
 impl Manifest {
-    /// Reads a manifest. Memory is bounded by [`MAX_MANIFEST`] and [`MAX_ENTRIES`], whatever comes.
+    /// Reads a manifest as the RFC has it. Memory is bounded by [`MAX_MANIFEST`] and [`MAX_ENTRIES`], whatever comes.
     ///
     /// # Errors
     /// The reader fails, or what comes is no UTF-8 ([`io::ErrorKind::InvalidData`]).
     pub fn read(reader: impl Read, algorithm: Algorithm, kind: Kind) -> io::Result<Self> {
+        Self::read_within(reader, algorithm, kind, Escapes::Rfc, MAX_MANIFEST)
+    }
+
+    /// Reads a manifest of at most `limit` bytes.
+    ///
+    /// # Errors
+    /// As for [`read`](Self::read).
+    pub fn read_within(
+        reader: impl Read,
+        algorithm: Algorithm,
+        kind: Kind,
+        escapes: Escapes,
+        limit: u64,
+    ) -> io::Result<Self> {
         let mut out = Self {
             digest_len: algorithm.digest_len(),
             ..Self::default()
         };
-        let mut reader = io::BufReader::new(reader.take(MAX_MANIFEST + 1));
+        let mut reader = io::BufReader::new(reader.take(limit.saturating_add(1)));
         let mut line = Vec::new();
         let (mut number, mut read) = (0, 0);
         loop {
@@ -257,7 +282,7 @@ impl Manifest {
             }
             number += 1;
             read += taken as u64;
-            if read > MAX_MANIFEST || out.entries.len() >= MAX_ENTRIES {
+            if read > limit || out.entries.len() >= MAX_ENTRIES {
                 out.found(number, None, Defect::TooLarge);
                 break;
             }
@@ -276,11 +301,13 @@ impl Manifest {
                 .split(['\r', '\n'])
                 .filter(|text| !text.trim().is_empty())
             {
-                if let Err((path, defect)) = out.take(text, algorithm, kind) {
+                if let Err((path, defect)) = out.take(text, algorithm, kind, escapes) {
                     out.found(number, path, defect);
                 }
             }
         }
+        out.text.shrink_to_fit();
+        out.digests.shrink_to_fit();
         out.sort();
         Ok(out)
     }
@@ -303,6 +330,7 @@ impl Manifest {
         line: &'a str,
         algorithm: Algorithm,
         kind: Kind,
+        escapes: Escapes,
     ) -> Result<(), (Option<&'a str>, Defect)> {
         let Some((checksum, path)) = line.split_once([' ', '\t']) else {
             return Err((None, Defect::Line));
@@ -314,7 +342,7 @@ impl Manifest {
             return Err((None, Defect::Line));
         }
         let wrong = |defect| (Some(path), defect);
-        let decoded = decode_path(path);
+        let decoded = decode_path(path, escapes);
         let normal = check_path(&decoded, kind).map_err(wrong)?;
         let digest = hex(checksum)
             .filter(|digest| digest.len() == self.digest_len)
@@ -334,7 +362,11 @@ impl Manifest {
     /// Brings the entries into order, and leaves the first of those with one path.
     fn sort(&mut self) {
         let mut entries = std::mem::take(&mut self.entries);
-        entries.sort_by(|a, b| self.path_of(*a).cmp(self.path_of(*b)));
+        // Of those with one path the first stays; a stable sort would take half as much memory again.
+        entries.sort_unstable_by(|a, b| {
+            let paths = self.path_of(*a).cmp(self.path_of(*b));
+            paths.then(a.digest.cmp(&b.digest))
+        });
         let mut twice = Vec::new();
         entries.dedup_by(|later, earlier| {
             let same = self.path_of(*later) == self.path_of(*earlier);
@@ -446,7 +478,7 @@ fn check_path(path: &str, kind: Kind) -> Result<&str, Defect> {
 
 /// The path that a manifest's, or `fetch.txt`'s, text stands for, if it stays below the bag and is of the kind.
 pub(crate) fn sound_path(text: &str, kind: Kind) -> Result<String, Defect> {
-    let decoded = decode_path(text);
+    let decoded = decode_path(text, Escapes::Rfc);
     check_path(&decoded, kind).map(ToOwned::to_owned)
 }
 
@@ -491,7 +523,22 @@ mod tests {
             ("data/%%0A", "data/%\n"),
             ("data/%2e%2e/x", "data/%2e%2e/x"),
         ] {
-            assert_eq!(decode_path(text), path, "{text}");
+            assert_eq!(decode_path(text, Escapes::Rfc), path, "{text}");
+            let of_bagit_py = decode_path(text, Escapes::BagitPy);
+            if !text.contains("%25") {
+                assert_eq!(of_bagit_py, path, "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn bagit_py_writes_a_percent_sign_as_it_is() {
+        for (text, path) in [
+            ("data/100%25", "data/100%25"),
+            ("data/100%", "data/100%"),
+            ("data/%250A%0a", "data/%250A\n"),
+        ] {
+            assert_eq!(decode_path(text, Escapes::BagitPy), path, "{text}");
         }
     }
 
@@ -500,7 +547,7 @@ mod tests {
         fn what_is_encoded_is_one_line_and_decodes_to_the_same(path in any::<String>()) {
             let encoded = encode_path(&path);
             prop_assert!(!encoded.contains(['\n', '\r']));
-            prop_assert_eq!(decode_path(&encoded), path.as_str());
+            prop_assert_eq!(decode_path(&encoded, Escapes::Rfc), path.as_str());
         }
 
         #[test]
@@ -613,7 +660,9 @@ mod tests {
         );
         let line = format!("{}\n", " ".repeat(MAX_LINE - 1));
         let endless = io::Cursor::new(line.repeat(1025));
-        let manifest = Manifest::read(endless, Algorithm::Sha256, Kind::Payload).unwrap();
+        let (limit, algorithm) = (16 << 20, Algorithm::Sha256);
+        let manifest =
+            Manifest::read_within(endless, algorithm, Kind::Payload, Escapes::Rfc, limit).unwrap();
         assert_eq!(manifest.defects[0].defect, Defect::TooLarge);
         let bad = "x\n".repeat(MAX_DEFECTS * 3);
         let manifest = read(&bad, Kind::Payload);

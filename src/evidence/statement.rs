@@ -12,8 +12,10 @@ pub const STATEMENT: &str = "attestations/acquisition.json";
 /// The same, signed in a DSSE envelope.
 pub const ENVELOPE: &str = "attestations/acquisition.dsse.json";
 
-const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
-const PREDICATE_TYPE: &str = "https://in-toto.io/attestation/link/v0.3";
+/// Its `_type`.
+pub(crate) const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
+/// Its `predicateType`.
+pub(crate) const PREDICATE_TYPE: &str = "https://in-toto.io/attestation/link/v0.3";
 
 /// A package in the bag: what was stated about it, and what it is.
 #[derive(Debug, Clone)]

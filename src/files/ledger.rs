@@ -16,7 +16,7 @@ use super::rig::Rig;
 use super::sync::sync_directory;
 
 /// The name under which a file is written before it gets its own.
-const DRAFT: &str = ".larder-draft";
+pub(crate) const DRAFT: &str = ".larder-draft";
 
 /// The directory, opened and locked until this is dropped.
 #[derive(Debug)]
@@ -74,6 +74,28 @@ impl Ledger {
         })
     }
 
+    /// Gives a file that was added its last name.
+    ///
+    /// # Errors
+    /// There is a file of that name, or none to be renamed.
+    pub fn rename(&self, from: &str, to: &str) -> Result<(), FilesError> {
+        let renamed = || -> io::Result<()> {
+            let (from, to) = (OsStr::new(from), OsStr::new(to));
+            rename_noreplace(&self.dir, from, &self.dir, to, &Rig::default())?;
+            sync_directory(&self.dir)
+        };
+        renamed().map_err(|e| FilesError::io("add", self.path.join(to), e))
+    }
+
+    /// Takes away a file that never came to count.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    pub fn drop_unfinished(&self, name: &str) -> Result<(), FilesError> {
+        rustix::fs::unlinkat(&self.dir, name, AtFlags::empty())
+            .map_err(|e| FilesError::io("remove", self.path.join(name), e))
+    }
+
     /// Takes away the directory if nothing was added to it.
     pub fn remove_if_empty(self) {
         let _ = rustix::fs::rmdir(&self.path);
@@ -99,6 +121,10 @@ mod tests {
         );
         ledger.add("1", b"one").unwrap();
         assert!(ledger.add("1", b"two").is_err());
+        ledger.add("0.part", b"zero").unwrap();
+        assert!(ledger.rename("0.part", "1").is_err());
+        ledger.rename("0.part", "0").unwrap();
+        ledger.drop_unfinished("0").unwrap();
         drop(ledger);
         // A run died here.
         std::fs::write(path.join(DRAFT), "half").unwrap();

@@ -34,7 +34,10 @@ pub enum Node {
         mode: u32,
     },
     /// A directory, which is walked through next.
-    Directory,
+    Directory {
+        /// As of a file.
+        mode: u32,
+    },
     /// A directory with nothing in it; comes after [`Node::Directory`].
     EmptyDirectory,
     /// A symbolic link.
@@ -115,9 +118,21 @@ impl Below {
         }
     }
 
+    /// The permission bits of the directory itself.
+    ///
+    /// # Errors
+    /// It cannot be looked at.
+    pub fn mode(&self) -> io::Result<u32> {
+        #[allow(
+            clippy::useless_conversion,
+            reason = "the type differs between systems"
+        )]
+        Ok(u32::from(rustix::fs::fstat(&self.root)?.st_mode) & 0o7777)
+    }
+
     /// Whether `name`, one component, is a directory and no link to one.
     pub fn has_directory(&self, name: &str) -> bool {
-        matches!(self.top(name), Some(Node::Directory))
+        matches!(self.top(name), Some(Node::Directory { .. }))
     }
 
     /// Goes through all that is below the directory `from`; from all when that is empty. In no order, each directory before
@@ -225,7 +240,7 @@ impl Iterator for Walk<'_> {
                         rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)
                     });
                     let found = node(found);
-                    if matches!(found, Node::Directory) {
+                    if matches!(found, Node::Directory { .. }) {
                         let depth = path.split(|b| *b == b'/').count();
                         if depth >= MAX_DEPTH || self.waiting.len() >= MAX_WAITING {
                             let why = "it is too deep, or there are too many directories";
@@ -245,16 +260,17 @@ fn node(stat: rustix::io::Result<Stat>) -> Node {
         Ok(stat) => stat,
         Err(e) => return Node::Unreadable(e.into()),
     };
+    #[allow(
+        clippy::useless_conversion,
+        reason = "the type differs between systems"
+    )]
+    let mode = u32::from(stat.st_mode) & 0o7777;
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => Node::File {
             size: u64::try_from(stat.st_size).unwrap_or_default(),
-            #[allow(
-                clippy::useless_conversion,
-                reason = "the type differs between systems"
-            )]
-            mode: u32::from(stat.st_mode) & 0o7777,
+            mode,
         },
-        FileType::Directory => Node::Directory,
+        FileType::Directory => Node::Directory { mode },
         FileType::Symlink => Node::Symlink,
         FileType::Fifo => Node::Special("a named pipe"),
         FileType::Socket => Node::Special("a socket"),
@@ -295,6 +311,7 @@ mod tests {
                 let kind = match node {
                     Node::File { size, .. } => format!("file {size}"),
                     Node::Special(what) => what.to_owned(),
+                    Node::Directory { .. } => "Directory".to_owned(),
                     other => format!("{other:?}"),
                 };
                 format!("{} {kind}", String::from_utf8(path).unwrap())

@@ -13,6 +13,7 @@ use super::reference::Ecr;
 use crate::aws::Session;
 use crate::aws::service::{Body, Service, ServiceCall};
 use crate::error::Result;
+use crate::events::Reporter;
 use crate::http::Authorization;
 
 /// A token that ends sooner is replaced before it is used.
@@ -46,6 +47,7 @@ impl Tokens {
         session: &Session,
         ecr: &Ecr,
         refused: Option<u64>,
+        reporter: &dyn Reporter,
     ) -> Result<Token> {
         let place = Arc::clone(self.0.lock().await.entry(ecr.region.clone()).or_default());
         // Held over the call: whoever comes meanwhile takes what it brings.
@@ -68,7 +70,7 @@ impl Tokens {
                 input: json!({}),
             },
         };
-        let answer = session.service(&call).await?;
+        let answer = session.service_told(&call, reporter).await?;
         let token = read(&answer.json()?, serial)
             .ok_or_else(|| answer.unreadable("it holds no authorizationToken"))?;
         Ok(kept.insert(token).clone())

@@ -15,7 +15,7 @@ use serde_json::json;
 use super::manifest::OCI_INDEX;
 use crate::digest::Sha256Digest;
 
-pub use verify::{Checked, Finding, FindingKind, verify};
+pub use verify::{Checked, verify};
 
 /// The file that marks a layout.
 pub const OCI_LAYOUT: &str = "oci-layout";

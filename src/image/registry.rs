@@ -16,6 +16,7 @@ use crate::aws::Session;
 use crate::aws::service::Service;
 use crate::digest::Sha256Digest;
 use crate::error::{Error, ErrorKind, Result};
+use crate::events::{Event, Reporter};
 use crate::http::{Authorization, Get, HttpError, Response};
 use crate::transfer::retry::{Failure, parse_retry_after};
 use crate::transfer::{OpenError, Part};
@@ -26,6 +27,8 @@ const ERROR_BODY: usize = 16 * 1024;
 const MAX_WORDS: usize = 500;
 /// The longest answer with a token, in bytes.
 const MAX_TOKEN: usize = 1 << 20;
+/// The section of manifests below a repository.
+pub(super) const MANIFESTS: &str = "manifests";
 /// Where ECR keeps the blobs of a region.
 const ECR_BUCKET: &str = "prod-REGION-starport-layer-bucket";
 
@@ -33,18 +36,25 @@ const ECR_BUCKET: &str = "prod-REGION-starport-layer-bucket";
 #[derive(Debug, Clone)]
 pub struct Registries(Arc<Shared>);
 
-#[derive(Debug)]
 struct Shared {
     session: Session,
+    reporter: Arc<dyn Reporter>,
     tokens: Tokens,
     registries: Mutex<HashMap<String, Arc<Registry>>>,
 }
 
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
+}
+
 impl Registries {
-    /// Registries as `session` reaches them. Makes no call.
-    pub fn new(session: &Session) -> Self {
+    /// Registries as `session` reaches them; `reporter` is told of what they answer. Makes no call.
+    pub fn new(session: &Session, reporter: Arc<dyn Reporter>) -> Self {
         Self(Arc::new(Shared {
             session: session.clone(),
+            reporter,
             tokens: Tokens::default(),
             registries: Mutex::default(),
         }))
@@ -84,7 +94,12 @@ impl Registries {
     async fn ecr_base(&self, name: &str, ecr: &Ecr) -> Result<Url> {
         let session = self.session();
         if session.has_endpoint(Service::ECR)?
-            && let Some(proxy) = self.0.tokens.get(session, ecr, None).await?.proxy
+            && let Some(proxy) = self
+                .0
+                .tokens
+                .get(session, ecr, None, &*self.0.reporter)
+                .await?
+                .proxy
             && matches!(proxy.scheme(), "http" | "https")
             && proxy.has_host()
         {
@@ -202,6 +217,12 @@ impl Registry {
             };
             let mut response = http.get(get).await.map_err(OpenError::Http)?;
             let status = response.status();
+            // A blob that comes is told of as an object, by who reads it.
+            if item.section == MANIFESTS {
+                self.tell("GetManifest", &self.name(item), &response);
+            } else if response.is_of_origin() && matches!(status, 401 | 403) {
+                self.tell("GetBlob", &self.name(item), &response);
+            }
             if renewed || !response.is_of_origin() {
                 return Ok(response);
             }
@@ -238,13 +259,28 @@ impl Registry {
         }
     }
 
+    fn tell(&self, operation: &str, subject: &str, response: &Response) {
+        self.all.0.reporter.report(&Event::RegistryAnswered {
+            operation,
+            subject,
+            location: &response.location(),
+            status: response.status(),
+            digest: response.header("docker-content-digest"),
+            request_id: response.header("x-amzn-requestid"),
+            date: response.header("date"),
+        });
+    }
+
     /// The credential that is known, if any; of ECR's always one that was not `refused`.
     async fn held(&self, repository: &str, refused: Option<u64>) -> Result<Option<Held>> {
         let Some(ecr) = &self.ecr else {
             return Ok(self.credentials.lock().await.get(repository).cloned());
         };
         let shared = &self.all.0;
-        let token = shared.tokens.get(&shared.session, ecr, refused).await?;
+        let token = shared
+            .tokens
+            .get(&shared.session, ecr, refused, &*shared.reporter)
+            .await?;
         Ok(Some(Held {
             authorization: token.authorization,
             serial: token.serial,
@@ -333,6 +369,8 @@ impl Registry {
         let http = self.all.session().http();
         let mut response = http.get(get).await.map_err(OpenError::Http)?;
         let status = response.status();
+        let subject = format!("{}/{repository}", self.name);
+        self.tell("GetToken", &subject, &response);
         if status != 200 {
             let from = format!("{} answers with status {status}", host_of(&url));
             let (failure, kind) = match status {

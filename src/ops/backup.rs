@@ -115,7 +115,7 @@ pub async fn backup(
         let job = Job {
             session,
             lambda: Lambda::new(session, Arc::clone(&tally) as Arc<dyn Reporter>),
-            registries: Registries::new(session),
+            registries: Registries::new(session, Arc::clone(&tally) as Arc<dyn Reporter>),
             account: &places.account,
             store,
             options,

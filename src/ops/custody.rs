@@ -2,16 +2,25 @@
 
 use std::path::{Path, PathBuf};
 
+use tokio_util::sync::CancellationToken;
+
 use crate::digest::Sha256Digest;
 use crate::error::{Error, ErrorKind, Result};
+use crate::events::Reporter;
 use crate::evidence::custody::{
-    CUSTODY_VERSION, Chain, Handover, directory, entry_name, signature_name, tagmanifest_digest,
+    BagState, CUSTODY_VERSION, Chain, Handover, directory, entry_name, recover, signature_name,
+    tagmanifest_digest, unfinished_name,
 };
 use crate::evidence::log::now;
 use crate::evidence::signature::{NAMESPACE, sign};
 use crate::evidence::ssh::SigningKey;
 use crate::files::Ledger;
 use crate::record::Tool;
+
+use super::verify::{Finding, FindingKind, PathReport, VerifyOptions, verify};
+
+/// The most findings that an entry names.
+const MAX_FINDINGS: usize = 20;
 
 /// What a new entry says.
 #[derive(Debug, Clone)]
@@ -35,6 +44,8 @@ pub struct Added {
     pub handover: Handover,
     /// SHA-256 of its signature: the chain's head, to be noted elsewhere.
     pub head: Sha256Digest,
+    /// The entry of an earlier run that was cut short, which was completed first.
+    pub completed: Option<u32>,
 }
 
 /// A bag's chain, as it was found.
@@ -61,29 +72,82 @@ pub fn show(bag: &Path) -> Result<Shown> {
     })
 }
 
-/// Adds a signed entry to the chain of the bag at `bag`. Blocks. Nothing in the bag, and no entry that is there, is
-/// touched.
+/// Verifies the bag at `bag` and adds a signed entry to its chain. Blocks. Nothing in the bag, and no entry that is there,
+/// is touched; an addition that was cut short is ended first. With `known_altered`, a bag that does not verify is handed
+/// over all the same, and the entry says so.
 ///
 /// # Errors
-/// It is no bag; the chain is broken; the key does not sign; another run is adding to it; it cannot be written.
-pub fn add(bag: &Path, statement: &Statement, key: &SigningKey) -> Result<Added> {
+/// It is no bag; it does not verify; the chain is broken; the key does not sign; another run is adding to it; it cannot be
+/// written; or it was interrupted.
+pub fn add(
+    bag: &Path,
+    statement: &Statement,
+    key: &SigningKey,
+    known_altered: bool,
+    reporter: &dyn Reporter,
+    cancel: &CancellationToken,
+) -> Result<Added> {
     let (digest, directory) = (tagmanifest_digest(bag)?, directory(bag)?);
+    let report = verify(bag, &VerifyOptions::default(), reporter, cancel)?;
+    let (state, first) = state_of(&report);
+    if let Some(finding) = first
+        && !known_altered
+    {
+        let count = state.findings;
+        return Err(
+            Error::new(ErrorKind::Mismatch, "the bag is not what its manifests and signature say")
+                .about(bag.display().to_string())
+                .because(format!(
+                    "{} {}: {}{}",
+                    finding.kind.name(),
+                    finding.path,
+                    finding.message,
+                    if count > 1 { format!(" (and {} more)", count - 1) } else { String::new() }
+                ))
+                .hint("nothing was added; larder verify tells all that is wrong. --known-altered hands it over as it is, and the entry says so"),
+        );
+    }
     let ledger = Ledger::open(&directory)?;
-    let added = append(&directory, &ledger, digest, statement, key);
+    let added = recover(&directory, &ledger).and_then(|completed| {
+        let chain = Chain::read(&directory, digest);
+        let mut added = append(&directory, &ledger, digest, &chain, statement, state, key)?;
+        added.completed = completed;
+        Ok(added)
+    });
     if added.is_err() {
         ledger.remove_if_empty();
     }
     added
 }
 
+/// What the report says of the bag itself, and the first finding. The chain beside it is judged by itself.
+fn state_of(report: &PathReport) -> (BagState, Option<&Finding>) {
+    let findings = || {
+        let all = report.findings.iter();
+        all.filter(|finding| finding.kind != FindingKind::Custody)
+    };
+    let state = BagState {
+        verified: findings().next().is_none(),
+        files: report.files,
+        bytes: report.bytes,
+        findings: findings().count() as u64,
+        first: findings()
+            .take(MAX_FINDINGS)
+            .map(|finding| format!("{} {}", finding.kind.name(), finding.path))
+            .collect(),
+    };
+    (state, findings().next())
+}
+
 fn append(
     directory: &Path,
     ledger: &Ledger,
     bag: Sha256Digest,
+    chain: &Chain,
     statement: &Statement,
+    state: BagState,
     key: &SigningKey,
 ) -> Result<Added> {
-    let chain = Chain::read(directory, bag);
     if let Some(defect) = chain.defects.first() {
         return Err(
             Error::new(ErrorKind::Mismatch, "the chain of custody does not hold")
@@ -103,17 +167,21 @@ fn append(
         case_id: statement.case_id.clone(),
         note: statement.note.clone(),
         at: now(),
+        bag: Some(state),
         signer: key.public_key().fingerprint(),
         tool: Tool::this(),
     };
     let json = handover.to_json();
     let armor = sign(key, NAMESPACE, &json)?;
-    // The entry comes last: without it there is none, with it there is all of it.
+    // It has its own name when all of it is there. Cut short before the signature it never was; after, the next run ends it.
+    let unfinished = unfinished_name(number);
+    ledger.add(&unfinished, &json)?;
     ledger.add(&signature_name(number), armor.as_bytes())?;
-    ledger.add(&entry_name(number), &json)?;
+    ledger.rename(&unfinished, &entry_name(number))?;
     Ok(Added {
         path: directory.join(entry_name(number)),
         handover,
         head: Sha256Digest::of(armor.as_bytes()),
+        completed: None,
     })
 }

@@ -45,8 +45,8 @@ pub(super) struct Found {
 impl Place {
     pub(super) fn new(session: Session, reporter: Arc<dyn Reporter>) -> Self {
         Self {
-            lambda: Lambda::new(&session, reporter),
-            registries: Registries::new(&session),
+            lambda: Lambda::new(&session, Arc::clone(&reporter)),
+            registries: Registries::new(&session, reporter),
             session,
             listing: None,
             asked: HashMap::new(),

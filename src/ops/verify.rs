@@ -7,6 +7,7 @@ mod bag;
 mod fetched;
 mod layout;
 mod report;
+mod store;
 
 use std::path::{Path, PathBuf};
 
@@ -23,7 +24,8 @@ use crate::files::{Below, Node, names};
 use crate::image::layout::{INDEX_JSON, OCI_LAYOUT};
 use crate::record::{BAGIT_TXT, CODE, FUNCTION_JSON, IMAGE, PACKAGE_ZIP, RECORD};
 
-pub use report::{CustodyReport, Finding, FindingKind, Kind, PathReport, SignatureReport};
+pub use crate::finding::{Finding, FindingKind};
+pub use report::{CustodyReport, Kind, PathReport, SignatureReport};
 
 use report::Findings;
 
@@ -32,6 +34,8 @@ use report::Findings;
 pub struct VerifyOptions {
     /// The keys that are trusted. A bag must then be signed by one of them.
     pub allowed_signers: Option<AllowedSigners>,
+    /// As whom the allowed signers must have the keys; without, anybody will do.
+    pub identity: Option<String>,
     /// A bag must be signed, by whomever.
     pub require_signature: bool,
     /// What the chain of custody must contain: SHA-256 of a handover's signature.
@@ -54,10 +58,10 @@ pub fn verify(
     let kind = kind_of(&below).ok_or_else(|| {
         Error::new(
             ErrorKind::Usage,
-            "is neither a fetched directory nor a bag nor an image layout",
+            "is neither a fetched directory nor a bag nor a store nor an image layout",
         )
         .about(path.display().to_string())
-        .hint("name a directory that holds larder.json, bagit.txt or oci-layout")
+        .hint("name a directory that holds larder.json, bagit.txt, larder-store.json or oci-layout")
     })?;
     let mut job = Job {
         below,
@@ -70,6 +74,10 @@ pub fn verify(
     match kind {
         Kind::Fetch => fetched::verify(&mut job)?,
         Kind::Bag => bag::verify(&mut job)?,
+        Kind::Store if is_of_backups(&job.below) => {
+            job.report.shown = "store of backups";
+            store::verify(&mut job)?;
+        }
         Kind::Store => layout::verify(&mut job)?,
     }
     job.go_on()?;
@@ -142,6 +150,13 @@ fn open(path: &Path) -> Result<Below> {
     })
 }
 
+/// Whether a store holds backups, and is not one image by itself.
+fn is_of_backups(below: &Below) -> bool {
+    [store::MARKER, store::RUNS]
+        .iter()
+        .any(|name| below.top(name).is_some())
+}
+
 /// What a directory is by its marker file, or, where that is missing, by whatever else of its kind is there.
 fn kind_of(below: &Below) -> Option<Kind> {
     let is_file = |name: &str| matches!(below.top(name), Some(Node::File { .. }));
@@ -151,7 +166,7 @@ fn kind_of(below: &Below) -> Option<Kind> {
     if is_file(RECORD) {
         return Some(Kind::Fetch);
     }
-    if is_file(OCI_LAYOUT) {
+    if is_file(store::MARKER) || is_file(OCI_LAYOUT) {
         return Some(Kind::Store);
     }
     let names = names(below.path());
@@ -168,7 +183,7 @@ fn kind_of(below: &Below) -> Option<Kind> {
     if any(&[RECORD, FUNCTION_JSON, PACKAGE_ZIP]) || all(&[CODE, "layers", IMAGE]) {
         return Some(Kind::Fetch);
     }
-    if any(&[OCI_LAYOUT, "blobs"]) || all(&[INDEX_JSON, "blobs", "runs"]) {
+    if any(&[store::MARKER, OCI_LAYOUT, "blobs"]) || all(&[INDEX_JSON, "blobs", store::RUNS]) {
         return Some(Kind::Store);
     }
     None
@@ -196,6 +211,8 @@ mod tests {
             (&["code"], Some(Kind::Fetch)),
             (&["code", "layers"], Some(Kind::Fetch)),
             (&["code", "src"], None),
+            (&["larder-store.json"], Some(Kind::Store)),
+            (&["runs", "blobs"], Some(Kind::Store)),
             (&["blobs"], Some(Kind::Store)),
             (&["index.json", "blobs"], Some(Kind::Store)),
             (&["index.json", "package.json"], None),

@@ -244,3 +244,200 @@ fn what_is_no_bag_or_not_signed_is_refused() {
     assert_eq!(shown["entries"], serde_json::json!([]));
     assert!(!custody(&bench).exists());
 }
+
+#[test]
+fn an_altered_bag_is_handed_over_only_by_who_says_so() {
+    let Some(bench) = bagged() else { return };
+    let entry = add(&bench, "A", "key").expect(0).json();
+    let state = &entry["entry"]["bag"];
+    assert_eq!(state["verified"], true, "{entry}");
+    assert_eq!(state["findings"], 0);
+    assert!(state["files"].as_u64().unwrap() > 5, "{entry}");
+    // Whoever alters it makes it writable first.
+    let info = bench.path("bag/bag-info.txt");
+    std::fs::remove_file(&info).unwrap();
+    let before = files(&custody(&bench));
+    let ran = add(&bench, "B", "key").expect(1);
+    ran.says(&["missing bag-info.txt", "--known-altered"]);
+    assert_eq!(files(&custody(&bench)), before);
+    let entry = bench
+        .run(&[
+            "custody",
+            "add",
+            "bag",
+            "--operator",
+            "B",
+            "--known-altered",
+            "--sign-key",
+            "key",
+            "--output",
+            "json",
+        ])
+        .expect(0)
+        .json();
+    let state = &entry["entry"]["bag"];
+    assert_eq!(state["verified"], false);
+    assert_eq!(state["first"][0], "missing bag-info.txt");
+    let text = bench.run(&["custody", "show", "bag"]).expect(0).stdout;
+    assert!(
+        text.contains("NOT verified, as was known") && text.contains("missing bag-info.txt"),
+        "{text}"
+    );
+}
+
+/// A run that was killed: before the signature nothing was said, after it the entry is there, under another name.
+#[test]
+fn an_addition_that_was_cut_short_is_ended_by_the_next() {
+    let Some(bench) = bagged() else { return };
+    let first = add(&bench, "A", "key").expect(0).json();
+    let second = add(&bench, "B", "key").expect(0).json();
+    let dir = custody(&bench);
+    let whole = files(&dir);
+    std::fs::rename(dir.join("0002.json"), dir.join("0002.json.part")).unwrap();
+    let shown = show(&bench).expect(1).json();
+    let text = shown["findings"].to_string();
+    assert!(text.contains("cut short"), "{text}");
+    assert_eq!(shown["findings"].as_array().unwrap().len(), 1, "{text}");
+    let ran = add(&bench, "C", "key").expect(0);
+    assert!(ran.stderr.contains("entry 2"), "{ran:?}");
+    let third = ran.json();
+    assert_eq!(third["entry"]["entry"], 3);
+    assert_eq!(third["entry"]["previous_signature_sha256"], second["head"]);
+    show(&bench).expect(0);
+    // Without a signature.
+    for name in ["0003.json", "0003.json.sig"] {
+        std::fs::remove_file(dir.join(name)).unwrap();
+    }
+    assert_eq!(files(&dir), whole);
+    for name in ["0003.json.part", ".larder-draft"] {
+        std::fs::write(dir.join(name), "{\"half\":").unwrap();
+        let text = show(&bench).expect(1).json()["findings"].to_string();
+        assert!(text.contains("cut short") && text.contains(name), "{text}");
+    }
+    add(&bench, "D", "key").expect(0);
+    assert_eq!(harness::names(&dir).len(), 6);
+    show(&bench).expect(0);
+    // An entry that is not what was signed is nobody's to complete.
+    std::fs::rename(dir.join("0003.json"), dir.join("0003.json.part")).unwrap();
+    edit(&dir.join("0003.json.part"), "\"D\"", "\"Z\"");
+    add(&bench, "E", "key").expect(1);
+    assert!(dir.join("0003.json.part").exists());
+    let _ = first;
+}
+
+#[test]
+fn killed_at_any_moment_the_chain_goes_on() {
+    let Some(bench) = bagged() else { return };
+    for round in 0..12_u64 {
+        let mut child = bench
+            .command(&[
+                "custody",
+                "add",
+                "bag",
+                "--operator",
+                "K",
+                "--sign-key",
+                "key",
+            ])
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(3 + round * 3));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    add(&bench, "A", "key").expect(0);
+    show(&bench).expect(0);
+}
+
+/// Three tries, as ssh gives; nothing is shown, and the terminal shows again afterwards, however it ended.
+#[test]
+fn a_passphrase_is_asked_for_on_the_terminal() {
+    use crate::moto::venv::Venv;
+    let Some(bench) = bagged() else { return };
+    let Some(venv) = Venv::get() else { return };
+    keygen(bench.dir.path(), "locked", "ed25519", &[], "open sesame");
+    let command = [
+        "custody",
+        "add",
+        "bag",
+        "--operator",
+        "A",
+        "--sign-key",
+        "locked",
+    ];
+    for (answers, code, asked, part) in [
+        ("open sesame", 0, 1, ""),
+        (
+            "wrong,worse,open sesame",
+            0,
+            3,
+            "Wrong. Passphrase of locked: ",
+        ),
+        (
+            "wrong,worse,worst,open sesame",
+            2,
+            3,
+            "does not open the key",
+        ),
+        ("^C", 130, 1, "interrupted"),
+        ("wrong,^C", 130, 2, "interrupted"),
+        ("TERM", 130, 1, "interrupted"),
+    ] {
+        let larder = bench.command(&command);
+        let mut ask = venv.script("ask.py");
+        ask.arg(answers)
+            .arg(larder.get_program())
+            .args(larder.get_args())
+            .current_dir(larder.get_current_dir().unwrap())
+            .env_clear();
+        for (name, value) in larder.get_envs() {
+            if let Some(value) = value {
+                ask.env(name, value);
+            }
+        }
+        let done = ask.output().unwrap();
+        assert!(done.status.success(), "{done:?}");
+        let json: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap();
+        assert_eq!(json["code"], code, "{answers}: {json}");
+        assert_eq!(json["asked"], asked, "{answers}: {json}");
+        assert_eq!(json["echo"], true, "{answers}: {json}");
+        let shown = json["shown"].as_str().unwrap();
+        assert!(shown.contains(part), "{answers}: {shown}");
+        assert!(!shown.contains("sesame"), "{answers}: {shown}");
+    }
+    assert_eq!(harness::names(&custody(&bench)).len(), 4);
+}
+
+/// Nobody is there to ask.
+#[test]
+fn without_a_terminal_an_encrypted_key_is_refused() {
+    let Some(bench) = bagged() else { return };
+    keygen(bench.dir.path(), "locked", "ed25519", &[], "open sesame");
+    let larder = bench.command(&[
+        "custody",
+        "add",
+        "bag",
+        "--operator",
+        "A",
+        "--sign-key",
+        "locked",
+    ]);
+    // A session of its own has no terminal.
+    let mut command = Command::new("setsid");
+    command
+        .arg("--wait")
+        .arg(larder.get_program())
+        .args(larder.get_args())
+        .current_dir(larder.get_current_dir().unwrap())
+        .env_clear();
+    for (name, value) in larder.get_envs() {
+        if let Some(value) = value {
+            command.env(name, value);
+        }
+    }
+    harness::run(&mut command)
+        .expect(2)
+        .says(&["no terminal to ask", "ssh-add"]);
+}

@@ -91,6 +91,35 @@ pub fn run(command: &mut Command) -> Ran {
     finish(child)
 }
 
+/// Runs it, and gives its largest resident memory (`VmHWM`) in KiB.
+pub fn run_measured(command: &mut Command) -> (Ran, u64) {
+    let child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let watch = std::thread::spawn(move || {
+        let mut peak = 0;
+        while let Ok(text) = fs::read_to_string(&status) {
+            let high = text.lines().find_map(|line| {
+                line.strip_prefix("VmHWM:")?
+                    .trim()
+                    .strip_suffix("kB")?
+                    .trim()
+                    .parse()
+                    .ok()
+            });
+            let Some(high) = high else { break };
+            peak = peak.max(high);
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        peak
+    });
+    let ran = finish(child);
+    (ran, watch.join().unwrap())
+}
+
 /// Waits for a child that [`bare`] or [`Bench::command`] made, with both outputs piped.
 pub fn finish(mut child: Child) -> Ran {
     let id = child.id();

@@ -61,7 +61,7 @@ pub fn is_whole(dir: &Path, image: &Image, manifests: &[&str]) {
     let found: BTreeSet<String> = checked
         .manifests
         .iter()
-        .map(|d| format!("sha256:{d}"))
+        .map(|d| format!("sha256:{}", d.digest))
         .collect();
     let wanted: BTreeSet<String> = manifests.iter().map(|&d| d.to_owned()).collect();
     assert_eq!(found, wanted);
@@ -1327,5 +1327,70 @@ fn a_caller_without_a_key_is_told_so() {
         );
         pulled(&bench, &[]).expect(4);
         assert!(bench.names().is_empty());
+    }
+}
+
+/// What is recorded of a pulled image follows from the layout, so that a record edited by hand is found.
+#[test]
+fn a_record_of_an_image_that_was_edited_is_found_and_the_field_named() {
+    let (amd, arm) = (
+        small(Family::Oci),
+        Image::build(Family::Oci)
+            .architecture("arm64")
+            .layer(bytes(2, 100))
+            .create(),
+    );
+    let index = Image::index(Family::Oci, &[("amd64", &amd), ("arm64", &arm)]);
+    let bench = Bench::new();
+    web(&bench, &index, Login::Open);
+    pulled(&bench, &[]).expect(0);
+    let path = bench.path("out/larder.json");
+    let whole: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    bench.run(&["verify", "out"]).expect(0);
+    for (pointer, value, word) in [
+        ("/package_type", json!("Zip"), "package_type"),
+        ("/status", json!("saved"), "status"),
+        ("/image/image_uri", json!("x"), "ImageUri"),
+        ("/image/resolved_image_uri", json!("x"), "ResolvedImageUri"),
+        ("/image/digest", json!(arm.digest), "the image"),
+        ("/image/code_sha256", json!("00".repeat(32)), "CodeSha256"),
+        ("/image/path", json!("elsewhere"), "elsewhere"),
+        ("/image/path", Value::Null, "image"),
+        ("/image/blobs", json!(7), "7 blobs"),
+        ("/image/bytes", json!(7), "7 bytes"),
+        ("/image/bytes", Value::Null, "no bytes"),
+        ("/image/manifests", json!([]), "does not state the manifest"),
+        (
+            "/image/manifests/1",
+            json!({"digest": arm.digest, "media_type": "x", "size": 1}),
+            "manifest",
+        ),
+        ("/image/manifests/0/digest", json!("sha256:x"), "digest"),
+        ("/image/manifests/0/media_type", json!("x"), "(x, "),
+        ("/image/manifests/1/size", json!(7), "7 bytes"),
+        (
+            "/image/manifests/1/platform",
+            json!("linux/arm64"),
+            "linux/arm64",
+        ),
+        (
+            "/image/foreign_layers",
+            json!([{"digest": amd.digest, "size": 1, "urls": []}]),
+            "foreign",
+        ),
+    ] {
+        let mut record = whole.clone();
+        match record.pointer_mut(pointer) {
+            Some(place) => *place = value.clone(),
+            None => record["image"]["foreign_layers"] = value.clone(),
+        }
+        std::fs::write(&path, record.to_string()).unwrap();
+        let ran = bench.run(&["verify", "out", "--output", "json"]).expect(1);
+        let findings = ran.json()["paths"][0]["findings"].to_string();
+        assert!(
+            findings.contains(word)
+                && (findings.contains("larder.json") || findings.contains("the record")),
+            "{pointer} {value}: {findings}"
+        );
     }
 }

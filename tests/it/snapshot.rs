@@ -558,6 +558,33 @@ fn an_image_is_pulled_whole_into_the_bag_or_not_at_all() {
         assert!(!String::from_utf8_lossy(bytes).contains(larder_testkit::SECRET_MARKER));
     }
 
+    // Who was asked for it is in the log, like every call.
+    let lines = log(&bag);
+    let tokens: Vec<_> = events(&lines, "call")
+        .into_iter()
+        .filter(|line| line["operation"] == "GetAuthorizationToken")
+        .collect();
+    assert_eq!(tokens.len(), 1);
+    assert_eq!(
+        (&tokens[0]["status"], &tokens[0]["region"]),
+        (&json!(200), &json!("us-east-1"))
+    );
+    let answers = events(&lines, "registry");
+    assert_eq!(answers.len(), 1, "{answers:?}");
+    let (answer, path) = (
+        &answers[0],
+        format!("/v2/team/web/manifests/{}", image.digest),
+    );
+    assert_eq!(answer["operation"], "GetManifest");
+    assert_eq!(answer["method"], "GET");
+    assert_eq!(answer["status"], 200);
+    assert_eq!(answer["digest"], image.digest.as_str());
+    assert!(
+        answer["location"].as_str().unwrap().ends_with(&path),
+        "{answer}"
+    );
+    assert_eq!(events(&lines, "object").len(), image.blobs.len());
+
     // A registry that denies leaves the record, and no part of the image.
     std::fs::remove_dir_all(&bag).unwrap();
     let refusal = LambdaError::new(400, "AccessDeniedException", "not authorized");
@@ -568,6 +595,54 @@ fn an_image_is_pulled_whole_into_the_bag_or_not_at_all() {
         .says(&["ecr:GetAuthorizationToken"]);
     is_whole(&bag);
     assert!(version.join("image.json").exists() && !version.join("image").exists());
+    let refused = log(&bag);
+    let refused: Vec<_> = events(&refused, "call")
+        .into_iter()
+        .filter(|line| line["operation"] == "GetAuthorizationToken" && line["status"] == 400)
+        .collect();
+    assert_eq!(refused.len(), 1, "{refused:?}");
+}
+
+/// Ten times as many packages take no more memory, though all of them together are many times larger than it. The bound
+/// itself is one of release builds: here the program alone is larger. `LARDER_MEASURE` names another program to run.
+#[test]
+fn memory_does_not_grow_with_what_is_taken() {
+    let zip = bytes::Bytes::from(packages::zip_of_size(20_000_000, 1));
+    let peaks = [6_u64, 60].map(|functions| {
+        let bench = Bench::new();
+        for number in 0..functions {
+            let name = format!("large-{number}");
+            bench.aws.function(&name).zip(zip.clone()).create();
+        }
+        let measured = |arguments: &[&str]| {
+            let mut command = bench.command(arguments);
+            let Some(other) = std::env::var_os("LARDER_MEASURE") else {
+                return harness::run_measured(&mut command);
+            };
+            let mut replaced = std::process::Command::new(other);
+            replaced
+                .args(command.get_args())
+                .current_dir(command.get_current_dir().unwrap())
+                .env_clear();
+            for (name, value) in command.get_envs() {
+                if let Some(value) = value {
+                    replaced.env(name, value);
+                }
+            }
+            harness::run_measured(&mut replaced)
+        };
+        let arguments = ["--max-rate", "1000", "--output", "json"];
+        let (ran, taken) =
+            measured(&[&["snapshot", "--all", "--bag", "bag"], &arguments[..]].concat());
+        assert_eq!(ran.expect(0).json()["counts"], json!({"saved": functions}));
+        let (ran, verified) = measured(&["verify", "bag"]);
+        ran.expect(0);
+        eprintln!("{functions} functions: snapshot {taken} KiB, verify {verified} KiB");
+        (taken, verified)
+    });
+    let [few, many] = peaks;
+    assert!(many.0 <= few.0 + (8 << 10), "snapshot: {peaks:?} KiB");
+    assert!(many.1 <= few.1 + (4 << 10), "verify: {peaks:?} KiB");
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ECDSA_P521_SHA512_FIXED, ED25519,
+    ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_ASN1,
+    ECDSA_P384_SHA384_FIXED, ECDSA_P521_SHA512_ASN1, ECDSA_P521_SHA512_FIXED, ED25519,
     EcdsaVerificationAlgorithm, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA512,
     RsaPublicKeyComponents, UnparsedPublicKey,
 };
@@ -78,6 +79,15 @@ impl Curve {
             Self::P256 => "nistp256",
             Self::P384 => "nistp384",
             Self::P521 => "nistp521",
+        }
+    }
+
+    /// The same, with the signature in DER.
+    fn verification_of_der(self) -> &'static EcdsaVerificationAlgorithm {
+        match self {
+            Self::P256 => &ECDSA_P256_SHA256_ASN1,
+            Self::P384 => &ECDSA_P384_SHA384_ASN1,
+            Self::P521 => &ECDSA_P521_SHA512_ASN1,
         }
     }
 
@@ -236,6 +246,31 @@ impl PublicKey {
                 let mut padded = vec![0; n.len().saturating_sub(bytes.len())];
                 padded.extend_from_slice(bytes);
                 RsaPublicKeyComponents { n, e }.verify(parameters, message, &padded)
+            }
+        };
+        verdict.map_err(|_| KeyError::Wrong)
+    }
+}
+
+impl PublicKey {
+    /// Whether `signature` is this key's plain one over `message`, as [`SigningKey::sign_plain`] makes it.
+    ///
+    /// # Errors
+    /// It is not, or the key is on a token, which signs in SSH's own form only.
+    ///
+    /// [`SigningKey::sign_plain`]: super::SigningKey::sign_plain
+    pub fn verify_plain(&self, message: &[u8], signature: &[u8]) -> Result<(), KeyError> {
+        let verdict = match &self.kind {
+            Kind::Ed25519(key) => UnparsedPublicKey::new(&ED25519, key).verify(message, signature),
+            Kind::Ecdsa(curve, point) => UnparsedPublicKey::new(curve.verification_of_der(), point)
+                .verify(message, signature),
+            Kind::Rsa { e, n } => RsaPublicKeyComponents { n, e }.verify(
+                &RSA_PKCS1_2048_8192_SHA512,
+                message,
+                signature,
+            ),
+            Kind::SkEd25519(..) | Kind::SkEcdsa(..) => {
+                return Err(KeyError::Unsupported(self.algorithm()));
             }
         };
         verdict.map_err(|_| KeyError::Wrong)

@@ -96,17 +96,16 @@ impl KeyFile {
     }
 
     /// Opens the secret part. None when the passphrase is not the key's, or what it opens is broken.
-    pub(super) fn open(mut self, passphrase: &str) -> Option<Numbers> {
+    pub(super) fn open(&self, passphrase: &str) -> Option<Numbers> {
+        let mut secret = Zeroizing::new(self.secret.to_vec());
         if let Some((salt, rounds)) = &self.kdf {
             let (key, iv) = self.cipher.key_and_iv_size()?;
             let mut derived = Zeroizing::new(vec![0; key + iv]);
             bcrypt_pbkdf::bcrypt_pbkdf(passphrase, salt, *rounds, &mut derived).ok()?;
             let (key, iv) = derived.split_at(key);
-            self.cipher
-                .decrypt(key, iv, &mut self.secret, self.tag)
-                .ok()?;
+            self.cipher.decrypt(key, iv, &mut secret, self.tag).ok()?;
         }
-        let mut reader = Reader::new(&self.secret);
+        let mut reader = Reader::new(&secret);
         // The same number twice: what a wrong passphrase opens has two others.
         if reader.u32()? != reader.u32()? {
             return None;

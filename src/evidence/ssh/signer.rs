@@ -20,6 +20,8 @@ use crate::files;
 
 /// The largest key file that is read, in bytes.
 const MAX_KEY_FILE: u64 = 64 * 1024;
+/// How often a passphrase is asked for, as ssh does.
+const TRIES: u32 = 3;
 
 /// A key that can sign.
 #[derive(Debug)]
@@ -74,12 +76,22 @@ impl SigningKey {
         let public = PublicKey::from_blob(&key.public)
             .map_err(|e| bad("this key cannot be used").because(e))?;
         let numbers = if key.is_encrypted() {
-            let phrase = passphrase(path)?.ok_or_else(|| {
-                bad("this key is encrypted, and there is no terminal to ask for its passphrase")
-                    .hint("add it to an agent (ssh-add KEY) and sign with that")
-            })?;
-            key.open(&phrase)
-                .ok_or_else(|| bad("this passphrase does not open the key"))?
+            let mut tries = 0;
+            loop {
+                let phrase = passphrase(path)?.ok_or_else(|| {
+                    bad("this key is encrypted, and there is no terminal to ask for its passphrase")
+                        .hint("add it to an agent (ssh-add KEY) and sign with that")
+                })?;
+                tries += 1;
+                match key.open(&phrase) {
+                    Some(numbers) => break numbers,
+                    None if tries < TRIES => {}
+                    None => {
+                        return Err(bad("this passphrase does not open the key")
+                            .because(format!("{TRIES} tries")));
+                    }
+                }
+            }
         } else {
             key.open("").ok_or_else(|| bad("this key is broken"))?
         };

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::super::manifest::{self, Contents, Descriptor, Kind, MAX_MANIFEST, Manifest, OCI_INDEX};
+use super::super::pull::PulledManifest;
 use super::{BLOBS, INDEX_JSON, MAX_DEPTH, OCI_LAYOUT, blob_path};
 use crate::digest::Sha256Digest;
 use crate::error::{Error, Result};
 use crate::files;
+use crate::finding::{Finding, FindingKind};
 use crate::package::Received;
 
 /// What a layout was found to hold.
@@ -19,56 +21,20 @@ pub struct Checked {
     pub bytes: u64,
     /// The digests of what `index.json` names: the images and indexes that the layout is about.
     pub roots: Vec<Sha256Digest>,
-    /// The manifests and indexes that are there and as they should be.
-    pub manifests: Vec<Sha256Digest>,
+    /// The manifests and indexes that are there and as they should be, each after the one that names it.
+    pub manifests: Vec<PulledManifest>,
     /// How many of them are indexes.
     pub indexes: usize,
+    /// How many blobs lie in the layout, manifests among them, whether anything names them or not.
+    pub blobs: u64,
+    /// Their bytes.
+    pub blob_bytes: u64,
     /// Manifests that an index names and that are not there: an image is pulled for one platform.
     pub elsewhere: Vec<Sha256Digest>,
     /// Foreign layers: not there, and not expected.
-    pub foreign: Vec<Sha256Digest>,
+    pub foreign: Vec<Descriptor>,
     /// What is not as it should be, sorted by path.
     pub findings: Vec<Finding>,
-}
-
-/// One thing that is not as it should be.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Finding {
-    /// Where, below the layout.
-    pub path: String,
-    /// What kind of thing.
-    pub kind: FindingKind,
-    /// In words, with both values where there are two.
-    pub message: String,
-}
-
-/// What kind of thing was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum FindingKind {
-    /// It is not there.
-    Missing,
-    /// Its bytes are not those that its name, or what is above it, states.
-    Modified,
-    /// Nothing names it.
-    Unexpected,
-    /// It is not what it should be: no JSON, no manifest.
-    Malformed,
-    /// It cannot be read.
-    Unreadable,
-}
-
-impl FindingKind {
-    /// The kind in one word, as reports have it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Missing => "missing",
-            Self::Modified => "modified",
-            Self::Unexpected => "unexpected",
-            Self::Malformed => "malformed",
-            Self::Unreadable => "unreadable",
-        }
-    }
 }
 
 /// Reads a layout again: every blob is hashed, and everything from `index.json` down must be there with the digest and the
@@ -89,7 +55,7 @@ pub fn verify(dir: &Path, required: &[Sha256Digest], stop: &dyn Fn() -> bool) ->
     reader.hash_blobs()?;
     reader.top();
     for digest in required {
-        if !reader.out.manifests.contains(digest) && !reader.named.contains(digest) {
+        if !reader.named.contains(digest) {
             let message = "the record names this manifest, and nothing in the layout does";
             reader.find(FindingKind::Missing, blob_path(*digest), message);
         } else if !reader.blobs.contains_key(digest) {
@@ -186,6 +152,8 @@ impl Reader<'_> {
                 self.find(FindingKind::Modified, path, message);
             }
             let size = received.size();
+            self.out.blobs += 1;
+            self.out.blob_bytes += size;
             self.blobs.insert(digest, Blob { size, good });
         }
         Ok(())
@@ -289,7 +257,8 @@ impl Reader<'_> {
     /// What a manifest or index that is there names.
     fn below(&mut self, descriptor: &Descriptor, depth: usize) {
         let path = blob_path(descriptor.digest);
-        if self.out.manifests.contains(&descriptor.digest) {
+        let known = |manifest: &PulledManifest| manifest.digest == descriptor.digest;
+        if self.out.manifests.iter().any(known) {
             return;
         }
         // Other things than images may be listed in an index: they have no contents that larder knows.
@@ -309,7 +278,12 @@ impl Reader<'_> {
             Ok(manifest) => manifest,
             Err(e) => return self.find(FindingKind::Malformed, path, e.to_string()),
         };
-        self.out.manifests.push(descriptor.digest);
+        self.out.manifests.push(PulledManifest {
+            media_type: manifest.media_type.clone(),
+            digest: descriptor.digest,
+            size: bytes.len() as u64,
+            platform: descriptor.platform.clone(),
+        });
         match (&manifest.kind, manifest.contents()) {
             (Kind::Index(children), _) => {
                 self.out.indexes += 1;
@@ -339,7 +313,7 @@ impl Reader<'_> {
                     if self.blobs.contains_key(&layer.digest) {
                         self.present(layer, &path);
                     } else {
-                        self.out.foreign.push(layer.digest);
+                        self.out.foreign.push(layer.clone());
                     }
                 }
             }
@@ -437,7 +411,9 @@ mod tests {
         let (made, root) = made();
         let checked = made.check(&[root]);
         assert_eq!(checked.findings, []);
-        assert_eq!((checked.files, checked.manifests), (7, vec![root]));
+        assert_eq!((checked.files, checked.blobs), (7, 5));
+        let manifests: Vec<_> = checked.manifests.iter().map(|m| m.digest).collect();
+        assert_eq!(manifests, [root]);
         assert_eq!(checked.roots, [root]);
     }
 

@@ -9,7 +9,7 @@ use super::super::manifest::{
     OCI_MANIFEST,
 };
 use super::super::reference::Repository;
-use super::super::registry::{By, Item, Registries, Registry};
+use super::super::registry::{By, Item, MANIFESTS, Registries, Registry};
 use super::{Pulled, PulledManifest, Work};
 use crate::digest::Sha256Digest;
 use crate::error::{Error, ErrorKind, Result, is_about_certificates};
@@ -202,7 +202,7 @@ impl Asking<'_> {
     fn item<'a>(&'a self, by: By<'a>) -> Item<'a> {
         Item {
             repository: self.repository.name(),
-            section: "manifests",
+            section: MANIFESTS,
             by,
         }
     }

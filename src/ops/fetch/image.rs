@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use crate::digest::Sha256Digest;
 use crate::error::{Error, ErrorKind, Result};
-use crate::image::{self, Destination, Platform, PullOptions, Pulled, Registries};
+use crate::image::{
+    self, Descriptor, Destination, Platform, PullOptions, Pulled, PulledManifest, Registries,
+};
 use crate::lambda::Described;
 use crate::package::ImageRef;
 use crate::record::{ForeignLayerRecord, IMAGE, ImageRecord, ManifestRecord};
@@ -75,7 +77,7 @@ impl Job<'_> {
             staging: Arc::clone(&self.staging),
             place: IMAGE.to_owned(),
         };
-        let registries = Registries::new(self.session);
+        let registries = Registries::new(self.session, Arc::clone(&self.reporter));
         let pulled = image::pull(
             &registries,
             image,
@@ -154,28 +156,29 @@ impl Job<'_> {
 
 /// Notes what was pulled.
 pub(in crate::ops) fn fill(record: &mut ImageRecord, pulled: &Pulled) {
-    let sha256 = |digest: Sha256Digest| format!("sha256:{digest}");
     record.path = Some(IMAGE.to_owned());
-    record.manifests = pulled
-        .manifests
-        .iter()
-        .map(|manifest| ManifestRecord {
-            digest: sha256(manifest.digest),
-            media_type: manifest.media_type.clone(),
-            size: manifest.size,
-            platform: manifest.platform.as_ref().map(ToString::to_string),
-        })
-        .collect();
+    record.manifests = pulled.manifests.iter().map(manifest_record).collect();
     record.other_manifests = (pulled.manifests.len() > 1).then_some(pulled.others);
     record.blobs = Some(pulled.blobs.len() as u64);
     record.bytes = Some(pulled.bytes);
-    record.foreign_layers = pulled
-        .foreign
-        .iter()
-        .map(|layer| ForeignLayerRecord {
-            digest: sha256(layer.digest),
-            size: layer.size,
-            urls: layer.urls.clone(),
-        })
-        .collect();
+    record.foreign_layers = pulled.foreign.iter().map(foreign_record).collect();
+}
+
+/// What is recorded of a manifest.
+pub(in crate::ops) fn manifest_record(manifest: &PulledManifest) -> ManifestRecord {
+    ManifestRecord {
+        digest: format!("sha256:{}", manifest.digest),
+        media_type: manifest.media_type.clone(),
+        size: manifest.size,
+        platform: manifest.platform.as_ref().map(ToString::to_string),
+    }
+}
+
+/// What is recorded of a layer that is not in the layout.
+pub(in crate::ops) fn foreign_record(layer: &Descriptor) -> ForeignLayerRecord {
+    ForeignLayerRecord {
+        digest: format!("sha256:{}", layer.digest),
+        size: layer.size,
+        urls: layer.urls.clone(),
+    }
 }

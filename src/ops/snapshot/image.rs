@@ -97,7 +97,7 @@ impl Run<'_> {
         };
         self.bag.staging().ensure_private_dir(directory)?;
         let pulled = image::pull(
-            &Registries::new(&place.session),
+            &Registries::new(&place.session, Arc::clone(&self.log) as Arc<dyn Reporter>),
             image,
             &to,
             &PullOptions::new(Platform::of_function(own)),

@@ -1,5 +1,6 @@
 //! A BagIt bag (RFC 8493), of any maker: every file hashed, every manifest held against what is there.
 
+mod acquisition;
 mod declaration;
 mod hashing;
 mod signed;
@@ -9,17 +10,24 @@ use std::io::{self, Read as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::Result;
-use crate::evidence::bag::{SIGNATURE, TAGMANIFEST, TIMESTAMP};
-use crate::evidence::manifest::{Algorithm, Defect, Kind, MAX_MANIFEST, Manifest};
+use crate::evidence::AllowedSigners;
+use crate::evidence::bag::{BAG_INFO, SIGNATURE, TAGMANIFEST, TIMESTAMP};
+use crate::evidence::custody::MAX_TAGMANIFEST;
+use crate::evidence::manifest::{Algorithm, Defect, Escapes, Kind, MAX_MANIFEST, Manifest};
+use crate::evidence::ssh::PublicKey;
+use crate::evidence::statement::STATEMENT;
 use crate::files::{Node, names};
 
 use super::{FindingKind, Job};
 use declaration::{Declaration, Encoding};
+use hashing::Seen;
 
 /// The payload's directory.
 const DATA: &str = "data";
 /// The largest `bag-info.txt` and `fetch.txt` that are read, in bytes.
 const MAX_TAG: u64 = 4 << 20;
+/// The largest manifest that is read in another encoding than UTF-8, for which it is all in memory.
+const MAX_TRANSLATED: u64 = 8 << 20;
 /// The most manifests that are read. Each algorithm has two.
 const MAX_MANIFESTS: usize = 12;
 
@@ -43,14 +51,14 @@ pub(super) fn verify(job: &mut Job<'_>) -> Result<()> {
     job.announce()?;
     let declaration = declaration::read(job);
     match job.below.top(DATA) {
-        Some(Node::Directory) => {}
+        Some(Node::Directory { .. }) => {}
         Some(_) => job.find(FindingKind::Type, DATA, "is no directory"),
         None => job.find(FindingKind::Missing, DATA, "the payload is not there"),
     }
     let mut signed = None;
     let manifests = read_manifests(job, declaration, &mut signed);
     tell_of_manifests(job, &manifests);
-    let payload = hashing::hash(job, &manifests, declaration)?;
+    let (payload, seen) = hashing::hash(job, &manifests, declaration)?;
     let to_fetch = read_fetch(job, &manifests, declaration);
     for listed in &manifests {
         for ((path, _), found) in listed.manifest.iter().zip(&listed.found) {
@@ -66,9 +74,56 @@ pub(super) fn verify(job: &mut Job<'_>) -> Result<()> {
         }
     }
     check_info(job, declaration.encoding, payload);
+    let ours = acquisition::is_acquisition(&job.below);
+    tell_of_seen(job, &seen, ours);
+    let statement = ours.then(|| {
+        acquisition::check(job, &manifests, seen.quarantined);
+        acquisition::listed(&manifests, STATEMENT)
+    });
     drop(manifests);
-    signed::check(job, signed.as_deref());
+    let key = signed::check(job, signed.as_deref());
+    if let Some(statement) = statement {
+        let allowed = job.options.allowed_signers.as_ref();
+        let allowed = allowed.into_iter().flat_map(AllowedSigners::keys);
+        let keys: Vec<PublicKey> = key.into_iter().chain(allowed).collect();
+        acquisition::check_envelope(job, &keys, statement);
+    }
     Ok(())
+}
+
+/// What no manifest can have: modes, and directories with nothing in them. The RFC forbids neither, and a bag that larder
+/// made has none of it.
+fn tell_of_seen(job: &mut Job<'_>, seen: &Seen, ours: bool) {
+    if ours {
+        for name in &seen.empty_names {
+            let message = "is an empty directory, which no manifest can list; larder made none";
+            job.find(FindingKind::Unexpected, name, message);
+        }
+        let root = job.below.mode().unwrap_or(0o700);
+        let (mut count, mut first) = (seen.other_modes, seen.first_mode.clone());
+        if root != 0o700 {
+            count += 1;
+            first = Some((".".to_owned(), root));
+        }
+        if let Some((path, mode)) = first {
+            let more = match count {
+                1 => String::new(),
+                2 => ", and 1 more".to_owned(),
+                _ => format!(", and {} more", count - 1),
+            };
+            job.report.note(format!(
+                "modes are not those that larder gives (files 0400, directories 0700): {path} has {mode:04o}{more}"
+            ));
+        }
+    } else if let Some(name) = seen.empty_names.first() {
+        let more = match seen.empty {
+            1 => String::new(),
+            empty => format!(", and {} more", empty - 1),
+        };
+        job.report.note(format!(
+            "no manifest can list an empty directory: {name}{more}"
+        ));
+    }
 }
 
 /// Reads each manifest whose algorithm is known. The bytes of the tag manifest that is signed are left in `signed`.
@@ -78,6 +133,11 @@ fn read_manifests(
     signed: &mut Option<Vec<u8>>,
 ) -> Vec<Listed> {
     let mut out = Vec::new();
+    let mut rules = Rules {
+        encoding: declaration.encoding,
+        escapes: escapes(job, declaration.encoding),
+        left: MAX_MANIFEST,
+    };
     for name in names(job.below.path()) {
         let Some((kind, algorithm)) = Kind::of_file_name(&name) else {
             continue;
@@ -103,16 +163,16 @@ fn read_manifests(
         let read = if name == TAGMANIFEST {
             // What the signature is held against is what is read, whatever becomes of the file meanwhile.
             job.below
-                .small(name.as_bytes(), MAX_MANIFEST)
+                .small(name.as_bytes(), MAX_TAGMANIFEST)
                 .and_then(|bytes| {
-                    let manifest = parse(&bytes[..], algorithm, kind, declaration.encoding);
+                    let manifest = rules.parse(&bytes[..], algorithm, kind);
                     *signed = Some(bytes);
                     manifest
                 })
         } else {
             job.below
                 .file(name.as_bytes())
-                .and_then(|file| parse(file, algorithm, kind, declaration.encoding))
+                .and_then(|file| rules.parse(file, algorithm, kind))
         };
         match read {
             Ok(manifest) => out.push(Listed {
@@ -136,19 +196,70 @@ fn read_manifests(
     out
 }
 
-fn parse(
-    reader: impl io::Read,
-    algorithm: Algorithm,
-    kind: Kind,
+/// How the manifests of a bag are to be read.
+struct Rules {
     encoding: Encoding,
-) -> io::Result<Manifest> {
-    if encoding == Encoding::Utf8 {
-        return Manifest::read(reader, algorithm, kind);
+    escapes: Escapes,
+    /// So many bytes may still come.
+    left: u64,
+}
+
+impl Rules {
+    fn parse(
+        &mut self,
+        reader: impl io::Read,
+        algorithm: Algorithm,
+        kind: Kind,
+    ) -> io::Result<Manifest> {
+        let mut reader = Counted { reader, bytes: 0 };
+        let read = if self.encoding == Encoding::Utf8 {
+            Manifest::read_within(&mut reader, algorithm, kind, self.escapes, self.left)
+        } else {
+            let mut bytes = Vec::new();
+            let taken = (&mut reader).take(self.left.min(MAX_TRANSLATED) + 1);
+            { taken }.read_to_end(&mut bytes)?;
+            let text = self.encoding.decode(&bytes)?;
+            let limit = self.left.min(MAX_TRANSLATED);
+            Manifest::read_within(text.as_bytes(), algorithm, kind, self.escapes, limit)
+        };
+        self.left = self.left.saturating_sub(reader.bytes);
+        read
     }
-    let mut bytes = Vec::new();
-    reader.take(MAX_MANIFEST).read_to_end(&mut bytes)?;
-    let text = encoding.decode(&bytes)?;
-    Manifest::read(text.as_bytes(), algorithm, kind)
+}
+
+/// Counts what is read.
+struct Counted<R> {
+    reader: R,
+    bytes: u64,
+}
+
+impl<R: io::Read> io::Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.reader.read(buffer)?;
+        self.bytes += read as u64;
+        Ok(read)
+    }
+}
+
+/// How whoever made the bag writes a path: told by `Bag-Software-Agent` of `bag-info.txt`.
+fn escapes(job: &Job<'_>, encoding: Encoding) -> Escapes {
+    let text = job
+        .below
+        .small(BAG_INFO.as_bytes(), MAX_TAG)
+        .and_then(|bytes| encoding.decode(&bytes));
+    let is_bagit_py = text.is_ok_and(|text| {
+        text.lines().any(|line| {
+            line.split_once(':').is_some_and(|(label, value)| {
+                label.trim().eq_ignore_ascii_case("Bag-Software-Agent")
+                    && value.trim_start().starts_with("bagit.py ")
+            })
+        })
+    });
+    if is_bagit_py {
+        Escapes::BagitPy
+    } else {
+        Escapes::Rfc
+    }
 }
 
 /// What is wrong with the manifests themselves, and what they cannot show.

@@ -1,23 +1,23 @@
 //! What `larder fetch` leaves: the record, and everything that it records, held against each other.
 
+mod answer;
+mod image;
 mod tree;
 
 use std::io;
 
-use serde_json::Value;
-
 use crate::digest::Sha256Digest;
 use crate::error::{Error, Result};
 use crate::files::{Node, names};
-use crate::image::reference::without_secrets;
+use crate::function::FunctionRef;
 use crate::lambda::Answer;
 use crate::package::{Claim, Received, Verified};
 use crate::record::{
-    CODE, FUNCTION_JSON, IMAGE, ImageRecord, LayerRecord, PACKAGE_ZIP, RECORD, Record, RecordError,
+    CODE, FUNCTION_JSON, IMAGE, LayerRecord, PACKAGE_ZIP, RECORD, Record, RecordError, Status,
     UnpackedRecord,
 };
 
-use super::{FindingKind, Job, layout};
+use super::{FindingKind, Job};
 
 /// The largest record that is read, in bytes.
 const MAX_RECORD: u64 = 16 << 20;
@@ -42,8 +42,9 @@ pub(super) fn verify(job: &mut Job<'_>) -> Result<()> {
         return without_record(job, answer.as_ref());
     };
     if let Some(answer) = &answer {
-        compare_answer(job, &record, answer);
+        answer::compare(job, &record, answer);
     }
+    check_itself(job, &record);
     check_names(job, &record);
     if let Some(package) = &record.package {
         if package.path != PACKAGE_ZIP {
@@ -64,7 +65,7 @@ pub(super) fn verify(job: &mut Job<'_>) -> Result<()> {
     }
     check_layers(job, &record.layers)?;
     if let Some(image) = &record.image {
-        check_image(job, image)?;
+        image::check(job, image)?;
     } else if record.package.is_none() {
         let message = "records neither a package nor an image";
         job.find(FindingKind::Contradiction, RECORD, message);
@@ -153,70 +154,58 @@ fn tell_unread(job: &Job<'_>, path: &str, e: &io::Error) {
     }
 }
 
-/// Lambda's answer and the record, which was made from it.
-fn compare_answer(job: &Job<'_>, record: &Record, answer: &Answer) {
-    let image = record.image.as_ref();
-    let package = record.package.as_ref();
-    let code_sha256 = package
-        .map(|package| package.code_sha256.as_str())
-        .or_else(|| image.and_then(|image| image.code_sha256.as_deref()));
+/// What the record says of itself: fields that follow from other fields of it.
+fn check_itself(job: &Job<'_>, record: &Record) {
+    let contradiction = |message: String| job.find(FindingKind::Contradiction, RECORD, message);
     let function = &record.function;
-    let texts = [
-        ("FunctionArn", Some(function.arn.as_str())),
-        ("FunctionName", Some(&function.name)),
-        ("Version", Some(&function.version)),
-        ("RevisionId", function.revision_id.as_deref()),
-        ("CodeSha256", code_sha256),
-    ];
-    for (field, recorded) in texts {
-        let stated = answer.text(&format!("/Configuration/{field}"));
-        // A name that a server leaves out is taken from the ARN.
-        if stated != recorded && !(stated.is_none() && matches!(field, "FunctionName" | "Version"))
-        {
-            let message = format!(
-                "its {field} is {} where {RECORD} has {}",
-                quoted(stated),
-                quoted(recorded)
-            );
-            job.find(FindingKind::Contradiction, FUNCTION_JSON, message);
-        }
-    }
-    let size = answer.size("/Configuration/CodeSize");
-    if let Some(package) = package
-        && size.is_some_and(|size| size != package.size)
-    {
-        let message = format!(
-            "its CodeSize is {} where {RECORD} has {}",
-            size.unwrap_or_default(),
-            package.size
-        );
-        job.find(FindingKind::Contradiction, FUNCTION_JSON, message);
-    }
-    if let Some(image) = image {
-        for (field, recorded) in [
-            ("ImageUri", &image.image_uri),
-            ("ResolvedImageUri", &image.resolved_image_uri),
+    if let Ok(arn) = function.arn.parse::<FunctionRef>() {
+        for (field, of_arn, recorded) in [
+            ("region", arn.region(), function.region.as_str()),
+            ("account", arn.account(), &function.account),
+            ("name", Some(arn.name()), &function.name),
         ] {
-            let stated = answer.text(&format!("/Code/{field}"));
-            let stated = stated.map(without_secrets);
-            if stated != *recorded {
-                let message = format!(
-                    "its {field} is {} where {RECORD} has {}",
-                    quoted(stated.as_deref()),
-                    quoted(recorded.as_deref())
-                );
-                job.find(FindingKind::Contradiction, FUNCTION_JSON, message);
+            if of_arn.is_some_and(|of_arn| of_arn != recorded) {
+                contradiction(format!(
+                    "its {field} is {} where its ARN has {}",
+                    quoted(Some(recorded)),
+                    quoted(of_arn)
+                ));
             }
         }
+        // An answer by a qualifier names it in the ARN; some servers name the version that it led to.
+        if let Some(of_arn) = arn.qualifier()
+            && function.qualifier.as_deref() != Some(of_arn)
+            && function.version != of_arn
+        {
+            contradiction(format!(
+                "its qualifier is {} where its ARN has {of_arn:?}",
+                quoted(function.qualifier.as_deref())
+            ));
+        }
     }
-    let variables = answer.get("/Configuration/Environment/Variables");
-    let clear = variables
-        .and_then(Value::as_object)
-        .is_some_and(|variables| variables.values().any(|value| !value.is_null()));
-    if record.environment_redacted && clear {
-        let message =
-            format!("holds values of environment variables, which {RECORD} says were left out");
-        job.find(FindingKind::Contradiction, FUNCTION_JSON, message);
+    let is_image = record.image.is_some();
+    if is_image && record.package.is_some() {
+        contradiction("records both a package and an image".to_owned());
+    }
+    if (record.package_type == "Image") != is_image {
+        contradiction(format!(
+            "its package_type is {} where it records {}",
+            quoted(Some(&record.package_type)),
+            if is_image { "an image" } else { "no image" }
+        ));
+    }
+    let status = match record.status {
+        Status::Partial => !record.incomplete.is_empty(),
+        Status::Unchanged => record.incomplete.is_empty(),
+        Status::Image => record.incomplete.is_empty() && is_image,
+        Status::Saved => record.incomplete.is_empty() && !is_image,
+        Status::Gone | Status::Unavailable | Status::Denied | Status::Failed => false,
+    };
+    if !status {
+        contradiction(format!(
+            "its status is {:?}, which is not that of what it records",
+            record.status.name()
+        ));
     }
 }
 
@@ -361,8 +350,23 @@ fn check_layers(job: &mut Job<'_>, layers: &[LayerRecord]) -> Result<()> {
     for (number, layer) in layers.iter().enumerate() {
         job.go_on()?;
         let Some(path) = &layer.path else {
+            if layer.status.is_had() {
+                let message = format!(
+                    "states {:?} of the layer {:?}, and not where it lies",
+                    layer.status.name(),
+                    layer.arn.chars().take(300).collect::<String>()
+                );
+                job.find(FindingKind::Contradiction, RECORD, message);
+            }
             continue;
         };
+        if !layer.status.is_had() {
+            let message = format!(
+                "states {:?} of a layer, and that it lies at {path:?}",
+                layer.status.name()
+            );
+            job.find(FindingKind::Contradiction, RECORD, message);
+        }
         let sound = path.strip_prefix("layers/").is_some_and(|name| {
             !name.is_empty() && !name.contains(['/', '\\', '\0']) && name != "." && name != ".."
         });
@@ -434,70 +438,4 @@ fn check_layer(job: &mut Job<'_>, layer: &LayerRecord, path: &str) -> Result<()>
         job.find(FindingKind::Malformed, RECORD, message);
     }
     check_package(job, &stated)
-}
-
-fn check_image(job: &mut Job<'_>, image: &ImageRecord) -> Result<()> {
-    let digest = image.digest.as_deref().map(str::parse::<Sha256Digest>);
-    if let (Some(digest), Some(code_sha256)) = (&image.digest, &image.code_sha256)
-        && digest.parse::<Sha256Digest>() != code_sha256.parse()
-    {
-        let message = format!("states the image {digest} and CodeSha256 {code_sha256:?}");
-        job.find(FindingKind::Contradiction, RECORD, message);
-    }
-    if let (Some(digest), Some(uri)) = (&image.digest, &image.resolved_image_uri)
-        && !uri.ends_with(&format!("@{digest}"))
-    {
-        let message = format!("states the image {digest} and ResolvedImageUri {uri:?}");
-        job.find(FindingKind::Contradiction, RECORD, message);
-    }
-    let Some(path) = &image.path else {
-        return Ok(());
-    };
-    if path != IMAGE {
-        let message = format!("names an image at {path:?}, not {IMAGE}");
-        job.find(FindingKind::Path, RECORD, message);
-    }
-    let mut required = Vec::new();
-    for manifest in &image.manifests {
-        match manifest.digest.parse() {
-            Ok(digest) => required.push(digest),
-            Err(e) => job.find(
-                FindingKind::Malformed,
-                RECORD,
-                format!("a manifest's digest: {e}"),
-            ),
-        }
-    }
-    if !job.below.has_directory(IMAGE) {
-        let kind = if job.below.top(IMAGE).is_some() {
-            FindingKind::Type
-        } else {
-            FindingKind::Missing
-        };
-        job.find(
-            kind,
-            IMAGE,
-            "is recorded as the pulled image, and no such directory is there",
-        );
-        return Ok(());
-    }
-    let findings_before = job.findings.len();
-    let roots = layout::check(job, IMAGE, &required)?;
-    let readable = job.findings.len() == findings_before;
-    if let Some(Ok(digest)) = digest
-        && readable
-        && roots != [digest]
-    {
-        let roots: Vec<String> = roots.iter().map(|root| format!("sha256:{root}")).collect();
-        let message = format!(
-            "holds {} where {RECORD} names sha256:{digest}",
-            if roots.is_empty() {
-                "nothing".to_owned()
-            } else {
-                roots.join(" and ")
-            }
-        );
-        job.find(FindingKind::Contradiction, "image/index.json", message);
-    }
-    Ok(())
 }

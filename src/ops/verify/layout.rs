@@ -3,7 +3,7 @@
 use crate::digest::Sha256Digest;
 use crate::error::Result;
 use crate::files::Node;
-use crate::image::layout::{self, FindingKind as Kind};
+use crate::image::layout::{self, Checked};
 
 use super::{FindingKind, Job};
 
@@ -14,12 +14,12 @@ pub(super) fn verify(job: &mut Job<'_>) -> Result<()> {
 }
 
 /// The layout at `place`, a directory of the job's, or all of it when empty; with the manifests that must be there. Gives
-/// what `index.json` names.
+/// what it holds, if nothing is wrong with it.
 pub(super) fn check(
     job: &mut Job<'_>,
     place: &str,
     required: &[Sha256Digest],
-) -> Result<Vec<Sha256Digest>> {
+) -> Result<Option<Checked>> {
     let prefix = if place.is_empty() {
         String::new()
     } else {
@@ -33,26 +33,24 @@ pub(super) fn check(
             Node::Symlink => job.find(FindingKind::Special, &path, "is a link"),
             Node::Special(what) => job.find(FindingKind::Special, &path, format!("is {what}")),
             Node::Unreadable(e) => job.find(FindingKind::Unreadable, &path, e.to_string()),
-            Node::File { .. } | Node::Directory | Node::EmptyDirectory => continue,
+            Node::File { .. } | Node::Directory { .. } | Node::EmptyDirectory => continue,
         }
         sound = false;
     }
     if !sound {
-        return Ok(Vec::new());
+        return Ok(None);
     }
     let cancel = job.cancel;
-    let checked = layout::verify(&job.path().join(place), required, &|| cancel.is_cancelled())?;
+    let mut checked = layout::verify(&job.path().join(place), required, &|| cancel.is_cancelled())?;
     job.report.files += checked.files;
     job.report.bytes += checked.bytes;
-    for finding in checked.findings {
-        let kind = match finding.kind {
-            Kind::Missing => FindingKind::Missing,
-            Kind::Modified => FindingKind::Modified,
-            Kind::Unexpected => FindingKind::Unexpected,
-            Kind::Malformed => FindingKind::Malformed,
-            Kind::Unreadable => FindingKind::Unreadable,
-        };
-        job.find(kind, format!("{prefix}{}", finding.path), finding.message);
+    let whole = checked.findings.is_empty();
+    for finding in std::mem::take(&mut checked.findings) {
+        job.find(
+            finding.kind,
+            format!("{prefix}{}", finding.path),
+            finding.message,
+        );
     }
     if !checked.foreign.is_empty() {
         let layers = match checked.foreign.len() {
@@ -69,5 +67,5 @@ pub(super) fn check(
             "{kept} of {all} images of the index kept: one is pulled for one platform, and skopeo reads it with --override-os and --override-arch where that is not this machine's"
         ));
     }
-    Ok(checked.roots)
+    Ok(whole.then_some(checked))
 }

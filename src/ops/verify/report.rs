@@ -4,6 +4,8 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
 
+use crate::finding::{Finding, FindingKind};
+
 /// The most findings that are told of one path, each by itself.
 const MAX_FINDINGS: usize = 10_000;
 
@@ -15,87 +17,8 @@ pub enum Kind {
     Fetch,
     /// A BagIt bag.
     Bag,
-    /// An OCI image layout.
+    /// A store of backups, or another OCI image layout.
     Store,
-}
-
-/// What kind of thing was found. Scripts rely on the names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FindingKind {
-    /// It should be there and is not.
-    Missing,
-    /// Its content is not what was recorded.
-    Modified,
-    /// It is there and nothing lists it.
-    Unexpected,
-    /// A file that may be executed and should not be, or the other way round; or a mode that no package gives.
-    Mode,
-    /// It is another kind of thing than recorded, or a link that leads elsewhere.
-    Type,
-    /// A link, a device, a pipe or a socket where none may be.
-    Special,
-    /// A path that leads out of the directory, or that cannot be.
-    Path,
-    /// A path is listed twice.
-    Duplicate,
-    /// It is not of the form that it should have.
-    Malformed,
-    /// Two records of the same thing do not agree.
-    Contradiction,
-    /// A version or an algorithm that is not known.
-    Unsupported,
-    /// It cannot be read.
-    Unreadable,
-    /// There is no signature, and one was asked for.
-    Unsigned,
-    /// The signature is broken, or not over these bytes.
-    Signature,
-    /// The signature is right, and its key is not one that is trusted.
-    Untrusted,
-    /// The time stamp is broken, not of this signature, or not by an authority that is trusted.
-    Timestamp,
-    /// The chain of custody does not hold.
-    Custody,
-    /// More findings than are told.
-    More,
-}
-
-impl FindingKind {
-    /// The name in reports.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Missing => "missing",
-            Self::Modified => "modified",
-            Self::Unexpected => "unexpected",
-            Self::Mode => "mode",
-            Self::Type => "type",
-            Self::Special => "special",
-            Self::Path => "path",
-            Self::Duplicate => "duplicate",
-            Self::Malformed => "malformed",
-            Self::Contradiction => "contradiction",
-            Self::Unsupported => "unsupported",
-            Self::Unreadable => "unreadable",
-            Self::Unsigned => "unsigned",
-            Self::Signature => "signature",
-            Self::Untrusted => "untrusted",
-            Self::Timestamp => "timestamp",
-            Self::Custody => "custody",
-            Self::More => "more",
-        }
-    }
-}
-
-/// One thing that is not as it should be.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Finding {
-    /// What kind of thing.
-    pub kind: FindingKind,
-    /// Where, relative to the directory, with what is no UTF-8 replaced; empty for the whole.
-    pub path: String,
-    /// What is wrong, with both values where there are two.
-    pub message: String,
 }
 
 /// The signature of a bag.
@@ -131,6 +54,9 @@ pub struct PathReport {
     pub path: String,
     /// What it was verified as.
     pub kind: Kind,
+    /// The same for a person.
+    #[serde(skip)]
+    pub shown: &'static str,
     /// Nothing was found.
     pub ok: bool,
     /// Regular files that were read.
@@ -152,6 +78,11 @@ impl PathReport {
         Self {
             path,
             kind,
+            shown: match kind {
+                Kind::Fetch => "fetched directory",
+                Kind::Bag => "bag",
+                Kind::Store => "image layout",
+            },
             ok: true,
             files: 0,
             bytes: 0,
@@ -168,7 +99,7 @@ impl PathReport {
 
     pub(super) fn close(mut self, findings: Findings) -> Self {
         let (mut list, more) = findings.into_parts();
-        list.sort_by(|a, b| (&a.path, a.kind, &a.message).cmp(&(&b.path, b.kind, &b.message)));
+        list.sort();
         // That something is not there may follow from more than one manifest, and is told once.
         list.dedup_by(|later, earlier| {
             later == earlier
@@ -213,15 +144,6 @@ impl Findings {
         });
     }
 
-    /// How many there are so far.
-    pub(super) fn len(&self) -> usize {
-        self.inner
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .0
-            .len()
-    }
-
     fn into_parts(self) -> (Vec<Finding>, u64) {
         self.inner
             .into_inner()
@@ -232,18 +154,6 @@ impl Findings {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_in_json_are_the_names() {
-        for kind in [
-            FindingKind::Missing,
-            FindingKind::Unsigned,
-            FindingKind::Contradiction,
-        ] {
-            let json = serde_json::to_value(kind).unwrap();
-            assert_eq!(json, kind.name());
-        }
-    }
 
     #[test]
     fn findings_are_bounded_and_sorted() {

@@ -29,6 +29,8 @@ fn payload(dir: &Path) {
         ("return\r", "6"),
         ("100%", "7"),
         ("%20", "8"),
+        ("100%25", "7a"),
+        ("%250A", "7b"),
         ("back\\slash", "9"),
         ("*star", "10"),
         ("empty", ""),
@@ -86,6 +88,34 @@ fn bags_of_bagit_py_verify() {
         }
         found(dir.path(), &["bag"], &[]);
     }
+}
+
+/// What bagit.py writes as it is means something else by the RFC; only its own bags are read its way.
+#[test]
+fn a_percent_sign_is_read_as_its_writer_wrote_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let bag = dir.path().join("bag");
+    make_bag(&bag, &[("100%25", b"1")]);
+    let missing = [("missing", "data/100%"), ("unexpected", "data/100%25")];
+    found(dir.path(), &["bag"], &missing);
+    put(
+        &bag,
+        "bag-info.txt",
+        "Bag-Software-Agent: bagit.py v1.9.0 <https://github.com/LibraryOfCongress/bagit-python>\n",
+    );
+    seal(&bag);
+    found(dir.path(), &["bag"], &[]);
+}
+
+#[test]
+fn an_empty_directory_in_a_bag_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let bag = dir.path().join("bag");
+    make_bag(&bag, &[("a", b"1")]);
+    fs::create_dir_all(bag.join("data/x/y")).unwrap();
+    found(dir.path(), &["bag"], &[]);
+    let text = verify(dir.path(), &["bag"]).expect(0).stdout;
+    assert!(text.contains("empty directory: data/x/y"), "{text}");
 }
 
 #[test]

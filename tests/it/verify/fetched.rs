@@ -333,6 +333,100 @@ fn edit(path: &Path, object: &str, field: &str, value: &str) {
     fs::write(path, json.to_string()).unwrap();
 }
 
+/// Every field of the record that follows from something else: changed by hand it is found, and the message names it.
+#[test]
+fn a_record_that_was_edited_is_found_and_the_field_named() {
+    let bench = fetched();
+    let dir = bench.dir.path();
+    let whole: Value =
+        serde_json::from_slice(&fs::read(dir.join("web/larder.json")).unwrap()).unwrap();
+    for (pointer, value, word) in [
+        ("/status", "image".into(), "status"),
+        ("/status", "partial".into(), "status"),
+        ("/status", "denied".into(), "status"),
+        (
+            "/incomplete",
+            serde_json::json!([{"field": "Tags", "code": "x"}]),
+            "incomplete",
+        ),
+        (
+            "/function/arn",
+            "arn:aws:lambda:us-east-1:123456789012:function:x".into(),
+            "name",
+        ),
+        ("/function/name", "x".into(), "name"),
+        ("/function/version", "7".into(), "Version"),
+        ("/function/region", "eu-west-1".into(), "region"),
+        ("/function/account", "210987654321".into(), "account"),
+        ("/function/revision_id", "x".into(), "RevisionId"),
+        ("/function/revision_id", Value::Null, "RevisionId"),
+        ("/package_type", "Image".into(), "package_type"),
+        ("/package_type", "Tar".into(), "PackageType"),
+        ("/package/path", "other.zip".into(), "other.zip"),
+        ("/package/size", 7.into(), "7"),
+        ("/package/sha256", "00".repeat(32).into(), "sha256"),
+        ("/package/code_sha256", "x".into(), "code_sha256"),
+        ("/package", Value::Null, "package"),
+        ("/unpacked/path", "tree".into(), "tree"),
+        ("/unpacked/files", 99.into(), "99 files"),
+        ("/unpacked/directories", 99.into(), "99 directories"),
+        ("/unpacked/symlinks", 99.into(), "99 links"),
+        ("/unpacked/bytes", 99.into(), "99 bytes"),
+        ("/unpacked/h1", "h1:x".into(), "h1"),
+        ("/unpacked/h1", Value::Null, "h1"),
+        ("/unpacked/h1_reason", "why not".into(), "h1_reason"),
+        ("/unpacked/tree", "t1:x".into(), "t1:x"),
+        ("/unpacked/duplicates", "middle".into(), "duplicates"),
+        ("/unpacked", Value::Null, "code"),
+        ("/layers/0/arn", "arn:x".into(), "Arn"),
+        ("/layers/0/status", "gone".into(), "gone"),
+        ("/layers/0/path", Value::Null, "layer"),
+        ("/layers/0/path", "layers/../x".into(), "layers/../x"),
+        ("/layers/0/size", 7.into(), "7"),
+        ("/layers/0/sha256", "00".repeat(32).into(), "sha256"),
+        ("/layers/0/code_sha256", "x".into(), "code_sha256"),
+        ("/layers/0/unpacked/bytes", 99.into(), "99 bytes"),
+        ("/layers", serde_json::json!([]), "layers"),
+        (
+            "/image",
+            serde_json::json!({"image_uri": null, "resolved_image_uri": null, "digest": null,
+            "code_sha256": null, "path": null}),
+            "image",
+        ),
+        (
+            "/transfer/location",
+            "http://127.0.0.1:1/else".into(),
+            "Location",
+        ),
+    ] {
+        let mut record = whole.clone();
+        if let Some(place) = record.pointer_mut(pointer) {
+            *place = value.clone();
+        } else {
+            let (above, field) = pointer.rsplit_once('/').unwrap();
+            record.pointer_mut(above).unwrap()[field] = value.clone();
+        }
+        fs::write(dir.join("web/larder.json"), record.to_string()).unwrap();
+        let ran = verify(dir, &["--output", "json", "web"]);
+        assert_eq!(ran.code, 1, "{pointer} {value}: {ran:?}");
+        let findings = ran.json()["paths"][0]["findings"].to_string();
+        assert!(
+            findings.contains(word)
+                && (findings.contains("larder.json") || findings.contains("the record")),
+            "{pointer} {value}: {findings}"
+        );
+    }
+    fs::write(dir.join("web/larder.json"), whole.to_string()).unwrap();
+    found(dir, &["web"], &[]);
+    // A second layer that the function has and the record does not.
+    let mut answer: Value =
+        serde_json::from_slice(&fs::read(dir.join("web/function.json")).unwrap()).unwrap();
+    let layers = answer["Configuration"]["Layers"].as_array_mut().unwrap();
+    layers.push(serde_json::json!({"Arn": "arn:y", "CodeSize": 1}));
+    fs::write(dir.join("web/function.json"), answer.to_string()).unwrap();
+    found(dir, &["web"], &[("contradiction", "function.json")]);
+}
+
 #[test]
 fn packages_of_all_kinds_verify() {
     let bench = Bench::new();

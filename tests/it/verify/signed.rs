@@ -14,7 +14,7 @@ use crate::tsa::{Mood, P256, Tsa};
 
 const SIG: &str = "tagmanifest-sha256.txt.sig";
 
-fn sign_bag(bag: &Path, key: &Path, namespace: &str) {
+pub fn sign_bag(bag: &Path, key: &Path, namespace: &str) {
     let key = SigningKey::from_file(key, &mut |_| Ok(None)).unwrap();
     let message = fs::read(bag.join("tagmanifest-sha256.txt")).unwrap();
     fs::write(bag.join(SIG), sign(&key, namespace, &message).unwrap()).unwrap();
@@ -115,11 +115,25 @@ fn who_signed_is_checked_and_told() {
         (format!("x namespaces=\"file\" {line}"), "untrusted"),
         (format!("x valid-before=\"20200101Z\" {line}"), "untrusted"),
         (format!("x cert-authority {line}"), "untrusted"),
+        (format!("x,!y@z valid-after=20260101 {line}"), "untrusted"),
         (String::new(), "untrusted"),
     ] {
         fs::write(dir.join("list"), &text).unwrap();
         found(dir, &["--allowed-signers", "list", "bag"], &[(kind, SIG)]);
     }
+    // As whom.
+    fs::write(
+        dir.join("list"),
+        format!("nonsense\n*@a.org,!c@a.org {line}"),
+    )
+    .unwrap();
+    for (principal, want) in [("b@a.org", &[][..]), ("c@a.org", &[("untrusted", SIG)])] {
+        let options = ["--allowed-signers", "list", "--identity", principal, "bag"];
+        found(dir, &options, want);
+        let text = verify(dir, &options).stdout;
+        assert!(text.contains("line 1 of the allowed signers"), "{text}");
+    }
+    verify(dir, &["--identity", "x", "bag"]).expect(2);
     sign_bag(&dir.join("bag"), &key, "file");
     found(dir, &["bag"], &[("signature", SIG)]);
     sign_bag(&dir.join("bag"), &other, NAMESPACE);

@@ -3,7 +3,7 @@
 use std::io;
 use std::num::NonZero;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use super::super::{FindingKind, Job};
@@ -19,6 +19,8 @@ use crate::files::{Node, Walk};
 
 /// More do not help: the promise is both cores, and a bound on memory.
 const MOST_WORKERS: usize = 2;
+/// The most empty directories that are named.
+const MAX_EMPTY: usize = 1000;
 
 /// What the threads share.
 struct Shared<'a, 'b> {
@@ -32,9 +34,45 @@ struct Shared<'a, 'b> {
     bytes: AtomicU64,
     payload_files: AtomicU64,
     payload_bytes: AtomicU64,
+    seen: Mutex<Seen>,
 }
 
-/// Hashes everything, and gives what the payload comes to.
+/// What is not in any manifest: modes, and directories with nothing in them; and what lies in quarantine.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// Files and directories with other modes than larder gives, and the first of them.
+    pub(super) other_modes: u64,
+    pub(super) first_mode: Option<(String, u32)>,
+    /// Empty directories, and the names of the first.
+    pub(super) empty: u64,
+    pub(super) empty_names: Vec<String>,
+    /// Packages that were put into quarantine.
+    pub(super) quarantined: u64,
+}
+
+impl Seen {
+    fn mode(&mut self, path: &[u8], mode: u32, wanted: u32) {
+        if mode != wanted {
+            self.other_modes += 1;
+            let first = || (String::from_utf8_lossy(path).into_owned(), mode);
+            self.first_mode.get_or_insert_with(first);
+        }
+    }
+
+    fn empty(&mut self, path: &[u8]) {
+        // A bag may have no payload at all.
+        if path == b"data" {
+            return;
+        }
+        self.empty += 1;
+        if self.empty_names.len() < MAX_EMPTY {
+            let name = String::from_utf8_lossy(path).into_owned();
+            self.empty_names.push(name);
+        }
+    }
+}
+
+/// Hashes everything, and gives what the payload comes to, and what no manifest has.
 ///
 /// # Errors
 /// The run was interrupted.
@@ -42,7 +80,7 @@ pub(super) fn hash(
     job: &mut Job<'_>,
     manifests: &[Listed],
     declaration: Declaration,
-) -> Result<Oxum> {
+) -> Result<(Oxum, Seen)> {
     let shared = Shared {
         job,
         walk: Mutex::new(job.below.walk(b"")),
@@ -53,6 +91,7 @@ pub(super) fn hash(
         bytes: AtomicU64::new(0),
         payload_files: AtomicU64::new(0),
         payload_bytes: AtomicU64::new(0),
+        seen: Mutex::default(),
     };
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
     thread::scope(|scope| {
@@ -69,10 +108,14 @@ pub(super) fn hash(
         files: shared.payload_files.into_inner(),
         bytes: shared.payload_bytes.into_inner(),
     };
+    let seen = shared
+        .seen
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner);
     job.report.files += files;
     job.report.bytes += bytes;
     job.go_on()?;
-    Ok(payload)
+    Ok((payload, seen))
 }
 
 impl Shared<'_, '_> {
@@ -88,8 +131,12 @@ impl Shared<'_, '_> {
                 return;
             };
             match node {
-                Node::File { .. } => self.file(&path, &mut buffer),
-                Node::Directory | Node::EmptyDirectory => {}
+                Node::File { mode, .. } => {
+                    self.seen().mode(&path, mode, 0o400);
+                    self.file(&path, &mut buffer);
+                }
+                Node::Directory { mode } => self.seen().mode(&path, mode, 0o700),
+                Node::EmptyDirectory => self.seen().empty(&path),
                 Node::Symlink => self.unwanted(&path, "is a link, which no bag may hold"),
                 Node::Special(what) => {
                     self.unwanted(&path, &format!("is {what}, which no bag may hold"));
@@ -100,6 +147,10 @@ impl Shared<'_, '_> {
                 }
             }
         }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn unwanted(&self, path: &[u8], message: &str) {
@@ -161,6 +212,9 @@ impl Shared<'_, '_> {
         if kind_of(path) == Kind::Payload {
             self.payload_files.fetch_add(1, Ordering::Relaxed);
             self.payload_bytes.fetch_add(bytes, Ordering::Relaxed);
+            if path.starts_with(b"data/quarantine/") && !path.ends_with(b".mismatch.json") {
+                self.seen().quarantined += 1;
+            }
         }
         self.compare(path, &entries, &sums.finish());
         if entries.is_empty() {

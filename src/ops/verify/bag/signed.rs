@@ -11,8 +11,14 @@ use crate::evidence::signature::{MAX_SIGNATURE, NAMESPACE, Signature};
 use crate::evidence::ssh::PublicKey;
 use crate::evidence::timestamp::{MAX_TOKEN, Stamp};
 
+/// The most lines of the allowed signers that are told by themselves.
+const MAX_SKIPPED: usize = 5;
+
 /// Checks all three. `tag_manifest` is what the manifest that is to be signed holds, if it could be read.
-pub(super) fn check(job: &mut Job<'_>, tag_manifest: Option<&[u8]>) {
+/// Gives the key, if the signature is its own.
+pub(super) fn check(job: &mut Job<'_>, tag_manifest: Option<&[u8]>) -> Option<PublicKey> {
+    let mut by = None;
+    tell_of_skipped(job);
     let signed = read_signature(job, tag_manifest);
     let stamped = read_stamp(job, signed.as_ref().map(|(_, armor)| &armor[..]));
     if let Some((signature, _)) = signed {
@@ -22,6 +28,7 @@ pub(super) fn check(job: &mut Job<'_>, tag_manifest: Option<&[u8]>) {
             _ => Timestamp::now(),
         };
         let principals = judge(job, SIGNATURE, signature.key(), at);
+        by = Some(signature.key().clone());
         job.report.signature = Some(SignatureReport {
             key: signature.key().fingerprint(),
             trusted: principals.is_some(),
@@ -31,6 +38,27 @@ pub(super) fn check(job: &mut Job<'_>, tag_manifest: Option<&[u8]>) {
         });
     }
     check_custody(job, tag_manifest);
+    by
+}
+
+/// Lines of the allowed signers that trust nobody, because they are not of the form.
+fn tell_of_skipped(job: &mut Job<'_>) {
+    let Some(allowed) = &job.options.allowed_signers else {
+        return;
+    };
+    let skipped = allowed.skipped();
+    for line in skipped.iter().take(MAX_SKIPPED) {
+        job.report.note(format!(
+            "line {} of the allowed signers is passed over, as ssh-keygen does: {}",
+            line.line, line.why
+        ));
+    }
+    if skipped.len() > MAX_SKIPPED {
+        let more = skipped.len() - MAX_SKIPPED;
+        job.report.note(format!(
+            "{more} more lines of the allowed signers are passed over"
+        ));
+    }
 }
 
 /// The signature with its file's bytes, if it is its key's over the tag manifest.
@@ -137,9 +165,10 @@ fn judge(job: &mut Job<'_>, file: &str, key: &PublicKey, at: Timestamp) -> Optio
         ));
         return None;
     };
-    let why = match allowed.judge(key, NAMESPACE, at) {
+    let why = match allowed.judge(key, NAMESPACE, job.options.identity.as_deref(), at) {
         Trust::Trusted(principals) => return Some(principals),
         Trust::Unknown => "is not among the allowed signers",
+        Trust::OtherPrincipal => "is allowed for others than the one that --identity names",
         Trust::OtherNamespace => "is allowed for other namespaces than larder-bag only",
         Trust::OtherTime => "is allowed for another time only",
         Trust::Authority => {

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::thread;
 
-use crate::digest::{Sha256Digest, TreeHashes, TreeNode, tree_hashes};
+use crate::digest::{Directories, Sha256Digest, TreeHashes, TreeNode, tree_hashes};
 use crate::error::Result;
 use crate::events::Event;
 use crate::evidence::checksums::Checksums;
@@ -18,6 +18,15 @@ use crate::digest::READ_BUFFER;
 
 type Nodes = Vec<(Vec<u8>, TreeNode)>;
 
+/// How much a package unpacks to.
+#[derive(Debug, Clone, Copy)]
+struct Counts {
+    files: u64,
+    directories: u64,
+    symlinks: u64,
+    bytes: u64,
+}
+
 /// Set-user-ID, set-group-ID, sticky: no package gives them.
 const SPECIAL_BITS: u32 = 0o7000;
 
@@ -31,6 +40,13 @@ pub(super) fn check(
     unpacked: &UnpackedRecord,
     package: Option<&Verified>,
 ) -> Result<()> {
+    if let Some(other) = unpacked.duplicates.as_deref()
+        && !matches!(other, "first" | "last")
+    {
+        let short: String = other.chars().take(80).collect();
+        let message = format!("states {short:?} as duplicates, where first or last can be");
+        job.find(FindingKind::Malformed, RECORD, message);
+    }
     match job.below.walk(code.as_bytes()).next() {
         Some((at, Node::Unreadable(e))) if at == code.as_bytes() => {
             super::tell_unread(job, code, &e);
@@ -73,7 +89,7 @@ pub(super) fn check(
                 message,
             );
         }
-        Some(Ok(wanted)) => {
+        Some(Ok((wanted, counts))) => {
             compare(job, code, &wanted, &found);
             let of_package = tree_hashes(wanted.iter().map(|(path, node)| (&path[..], node)));
             if !is_recorded(&of_package, unpacked) {
@@ -86,7 +102,15 @@ pub(super) fn check(
                 );
                 job.find(FindingKind::Contradiction, RECORD, message);
             }
-            compare_counts(job, code, unpacked, &wanted);
+            if of_package.h1_reason != unpacked.h1_reason {
+                let message = format!(
+                    "states {:?} as h1_reason, where it is {:?}",
+                    unpacked.h1_reason.as_deref().unwrap_or("none"),
+                    of_package.h1_reason.as_deref().unwrap_or("none")
+                );
+                job.find(FindingKind::Contradiction, RECORD, message);
+            }
+            compare_counts(job, code, unpacked, counts);
         }
     }
     Ok(())
@@ -96,27 +120,28 @@ fn is_recorded(hashes: &TreeHashes, unpacked: &UnpackedRecord) -> bool {
     hashes.tree == unpacked.tree && hashes.h1 == unpacked.h1
 }
 
-/// What was counted of files and links when the package was unpacked.
-fn compare_counts(job: &Job<'_>, code: &str, unpacked: &UnpackedRecord, wanted: &Nodes) {
-    let count =
-        |which: fn(&TreeNode) -> bool| wanted.iter().filter(|(_, node)| which(node)).count() as u64;
-    let files = count(|node| matches!(node, TreeNode::File { .. }));
-    let links = count(|node| matches!(node, TreeNode::Symlink { .. }));
-    if (files, links) != (unpacked.files, unpacked.symlinks) {
-        let message = format!(
-            "records {} files and {} links in {code}, where the package has {files} and {links}",
-            unpacked.files, unpacked.symlinks
-        );
-        job.find(FindingKind::Contradiction, RECORD, message);
+/// What was counted when the package was unpacked.
+fn compare_counts(job: &Job<'_>, code: &str, recorded: &UnpackedRecord, counts: Counts) {
+    for (what, recorded, is) in [
+        ("files", recorded.files, counts.files),
+        ("directories", recorded.directories, counts.directories),
+        ("links", recorded.symlinks, counts.symlinks),
+        ("bytes", recorded.bytes, counts.bytes),
+    ] {
+        if recorded != is {
+            let message =
+                format!("records {recorded} {what} in {code}, where the package has {is}");
+            job.find(FindingKind::Contradiction, RECORD, message);
+        }
     }
 }
 
-/// What the package unpacks to, in the order of the paths' bytes.
+/// What the package unpacks to, in the order of the paths' bytes, and how much that is.
 fn contents(
     job: &Job<'_>,
     package: &Verified,
     unpacked: &UnpackedRecord,
-) -> Result<Nodes, UnpackError> {
+) -> Result<(Nodes, Counts), UnpackError> {
     let limits = Limits {
         // It was unpacked once, perhaps with a higher ceiling.
         max_unpacked_size: unpacked.bytes.max(unpack::DEFAULT_MAX_UNPACKED_SIZE),
@@ -127,11 +152,18 @@ fn contents(
         },
     };
     let plan = unpack::plan_or_stop(package, &limits, &|| job.cancel.is_cancelled())?;
-    let mut nodes = Vec::new();
+    let (mut nodes, mut directories) = (Vec::new(), Directories::default());
     unpack::contents(package, &plan, job.cancel, &mut |path, node| {
+        directories.add(path, node);
         nodes.push((path.to_vec(), node.clone()));
     })?;
-    Ok(nodes)
+    let counts = Counts {
+        files: plan.files(),
+        directories: directories.count,
+        symlinks: plan.symlinks(),
+        bytes: plan.bytes(),
+    };
+    Ok((nodes, counts))
 }
 
 /// What lies in the tree, in the order of the paths' bytes; whether all of it could be read; and how many files and bytes
@@ -145,7 +177,7 @@ fn read_tree(job: &Job<'_>, code: &str) -> (Nodes, bool, u64, u64) {
         }
         let inner = path[(code.len() + 1).min(path.len())..].to_vec();
         let node = match node {
-            Node::Directory => continue,
+            Node::Directory { .. } => continue,
             Node::EmptyDirectory if inner.is_empty() => continue,
             Node::EmptyDirectory => Ok(TreeNode::EmptyDirectory),
             Node::Symlink => job
