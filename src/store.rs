@@ -19,9 +19,11 @@ pub mod check;
 mod entry;
 mod error;
 mod index;
+mod joint;
 mod location;
 mod manifest;
 mod run;
+mod shard;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -40,11 +42,13 @@ use error::{Transience, failed, transience};
 
 pub use blob::Presence;
 pub use entry::{Entry, Subject};
+pub use joint::{JointId, Sealed};
 pub use location::Location;
 pub use manifest::{
     Descriptor, FUNCTION, Index, LAYER, MANIFEST, Manifest, PACKAGE, RECORD, Titled, title,
 };
-pub use run::{RegionRef, Run, RunName, Runs, Scope};
+pub use run::{Part, RegionRef, Run, RunName, Runs, Scope};
+pub use shard::Shard;
 
 /// The version of the format that is written, and the newest that is read.
 pub const FORMAT: u32 = 1;
