@@ -148,7 +148,17 @@ fn everything_beside_the_code_is_read_in_each_run_and_stored_once() {
         results(&configs(&bench)[&format!("{arn}:1")].0)["GetPolicy 1"],
         "found"
     );
-    // What is denied is a line, and not a silence.
+    // Restore does not need any of it.
+    bench
+        .run(&["restore", "--store", "store", "orders"])
+        .expect(0);
+}
+
+#[test]
+fn what_is_denied_is_a_line_and_not_a_silence() {
+    let bench = Bench::new();
+    bench.aws.function("orders").zip(zip(1)).publish().create();
+    bench.aws.function("billing").zip(zip(2)).create();
     bench.aws.fault(
         On::Operation("GetPolicy").always(),
         Fault::access_denied("lambda:GetPolicy"),
@@ -163,10 +173,6 @@ fn everything_beside_the_code_is_read_in_each_run_and_stored_once() {
         denied.iter().all(|l| l["status"] == "partial"
             && l["reason"].as_str().unwrap().contains("lambda:GetPolicy"))
     );
-    // Restore does not need any of it.
-    bench
-        .run(&["restore", "--store", "store", "orders"])
-        .expect(0);
 }
 
 #[test]
