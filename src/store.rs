@@ -19,9 +19,11 @@ pub mod check;
 mod entry;
 mod error;
 mod index;
+mod joint;
 mod location;
 mod manifest;
 mod run;
+mod shard;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -40,11 +42,13 @@ use error::{Transience, failed, transience};
 
 pub use blob::Presence;
 pub use entry::{Entry, Subject};
+pub use joint::{JointId, Sealed};
 pub use location::Location;
 pub use manifest::{
     Descriptor, FUNCTION, Index, LAYER, MANIFEST, Manifest, PACKAGE, RECORD, Titled, title,
 };
-pub use run::{RegionRef, Run, RunName, Runs, Scope};
+pub use run::{Part, RegionRef, Run, RunName, Runs, Scope};
+pub use shard::Shard;
 
 /// The version of the format that is written, and the newest that is read.
 pub const FORMAT: u32 = 1;
@@ -153,11 +157,15 @@ impl Store {
     /// # Errors
     /// As for [`Store::open`]; or something else lies there, which would be written into.
     pub async fn prepare(&self) -> Result<()> {
+        // Looked at before the marker: another writer that makes it a store now puts that first, by way of a name like it.
+        let local = self.local.as_deref();
+        let others = local.is_some_and(|path| {
+            let names = files::names(path);
+            names.iter().any(|name| !name.starts_with(MARKER))
+        });
         if let Some(bytes) = self.read(MARKER).await? {
             self.judge(&bytes)?;
         } else {
-            let local = self.local.as_deref();
-            let others = local.is_some_and(|path| !files::names(path).is_empty());
             if others || self.read(OCI_LAYOUT).await?.is_some() {
                 return Err(Error::new(
                     ErrorKind::DestinationExists,

@@ -3,24 +3,29 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use jiff::SignedDuration;
 use serde::Serialize;
 
+use super::accept::exceptions;
 use super::args::{Format, SelectionArgs};
 use super::exit::Exit;
 use super::help::Example;
 use super::list::VersionsArg;
 use super::output::{Summary, Tone, print};
-use super::quantity::{count, parse_size, size, time};
+use super::quantity::{count, parse_age, parse_size, size, time, whole_time};
+use super::scale::ScaleArgs;
 use super::store_args::StoreArgs;
 use super::{Context, escape, interrupt};
+use crate::drift::accept::Exceptions;
 use crate::error::{Error, ErrorKind, Result};
 use crate::function::FunctionRef;
 use crate::ops::backup::{self, Backup, BackupOptions, Kind, Line};
 use crate::ops::list::Regions;
 use crate::record::SCHEMA_VERSION;
-use crate::store::Store;
+use crate::store::{Sealed, Store};
 
 pub(super) const ABOUT: &str = "\
 Back up functions, all versions of them, to a store: incremental and deduplicated.
@@ -30,6 +35,9 @@ no download; each package is stored once, however many versions have it, and onl
 point of its own. Every function version ends as one of saved, unchanged, image, partial, gone, unavailable, denied or failed; what \
 failed is tried again by the next run, which also finds what an interrupted one had stored. The store is an OCI image layout that \
 sha256sum and skopeo read too.
+
+With credentials that end the rest is not_attempted (exit 4); what a line of --accept names is accepted, and no failure. Several accounts \
+are named by --role-arn, given once for each, or --accounts-file; several machines share a backup by --shard.
 
 It needs lambda:ListFunctions, lambda:GetFunction, lambda:ListTags, lambda:ListAliases and lambda:GetLayerVersion, and for a store in a \
 bucket s3:GetObject, s3:PutObject and s3:ListBucket. The store holds the values of environment variables; see --redact-env.";
@@ -46,6 +54,14 @@ pub(super) const EXAMPLES: &[Example] = &[
     (
         "Two functions, without the values of their environment variables",
         "larder backup --store ./backup --redact-env orders billing",
+    ),
+    (
+        "Several accounts, each by a role of its own",
+        "larder backup --store s3://my-backups/lambda --all --all-regions --accounts-file accounts.txt",
+    ),
+    (
+        "The second of eight machines that share the work",
+        "larder backup --store s3://my-backups/lambda --all --accounts-file accounts.txt --shard 2/8 --run-id nightly-2026-01-31",
     ),
     (
         "What it would take",
@@ -77,15 +93,23 @@ pub struct BackupArgs {
     #[arg(long, conflicts_with = "region")]
     pub all_regions: bool,
 
+    /// Whose functions, and which of several machines this one is.
+    #[command(flatten)]
+    pub scale: ScaleArgs,
+
     /// Which functions.
     #[command(flatten)]
     pub selection: SelectionArgs,
 
-    /// What to ask beside GetFunction: nothing, or ListAliases for each function
+    /// What to ask beside GetFunction: nothing, the aliases, or everything there is about a function
+    ///
+    /// With full it is policies, URLs, event sources, runtime management, code signing, concurrency and recursion: some
+    /// eight calls a function and two a version, in each run, because the listing does not show what of it changed. How long
+    /// that takes at --max-rate is said before it begins.
     #[arg(long, value_name = "WHAT", default_value = "aliases", value_enum)]
     pub config: ConfigArg,
 
-    /// Which layer versions to keep: those that are used, or none
+    /// Which layer versions to keep: those that are used, all of the account, or none
     #[arg(long, value_name = "WHICH", default_value = "used", value_enum)]
     pub layers: LayersArg,
 
@@ -108,6 +132,19 @@ pub struct BackupArgs {
     #[arg(long)]
     pub refresh: bool,
 
+    /// Ask again about versions that were last asked about longer ago than this: 12h, 7d, 4w
+    ///
+    /// The listing does not show changed tags or reserved concurrency; this finds them in time.
+    #[arg(long, value_name = "AGE", value_parser = parse_age, conflicts_with = "refresh")]
+    pub refresh_older_than: Option<SignedDuration>,
+
+    /// Failures that are known and accepted; may be given several times
+    ///
+    /// A line is: ARN-GLOB STATUS UNTIL REASON, with a status of partial, unavailable, denied and failed, and UNTIL like
+    /// 2026-12-31, or - for no end. What a line accepts is counted as accepted, and is no failure.
+    #[arg(long, value_name = "FILE")]
+    pub accept: Vec<PathBuf>,
+
     /// Say what would be done, with calls and bytes, and do nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -128,6 +165,8 @@ pub enum ConfigArg {
     None,
     /// The aliases too.
     Aliases,
+    /// The aliases, and what is beside the code: policies, URLs, event sources and more.
+    Full,
 }
 
 /// `--layers`.
@@ -137,6 +176,8 @@ pub enum LayersArg {
     None,
     /// Those that a version uses.
     Used,
+    /// Those, and every layer version of the account and region.
+    All,
 }
 
 impl BackupArgs {
@@ -182,7 +223,10 @@ impl BackupArgs {
         }
         match format {
             Format::Json => print(&format!("{}\n", summary_json(&done)))?,
-            Format::Text => context.output.result(&self.summary(&done), &())?,
+            Format::Text => {
+                let summary = self.summary(&done, context.settings.session.max_rate);
+                context.output.result(&summary, &())?;
+            }
         }
         ended(done)
     }
@@ -192,7 +236,12 @@ impl BackupArgs {
             FunctionRef::new(text, None).map_err(|e| Error::from(e).about(text.as_str()))
         };
         let named = &context.settings.regions;
+        let (shard, joint) = self.scale.shard(&|name| std::env::var(name).ok())?;
         Ok(BackupOptions {
+            accounts: self.scale.accounts(&context.settings)?,
+            parallel: self.scale.parallel,
+            shard,
+            joint,
             regions: match (self.all_regions, named.is_empty()) {
                 (true, _) => Regions::All,
                 (false, true) => Regions::Own,
@@ -201,19 +250,25 @@ impl BackupArgs {
             functions: self.functions.iter().map(parse).collect::<Result<_>>()?,
             versions: self.versions.into(),
             selection: self.selection.selection()?,
-            aliases: self.config == ConfigArg::Aliases,
-            layers: self.layers == LayersArg::Used,
+            aliases: self.config != ConfigArg::None,
+            sides: self.config == ConfigArg::Full,
+            layers: self.layers != LayersArg::None,
+            all_layers: self.layers == LayersArg::All,
             strict_layers: self.strict_layers,
             pull_image: self.pull_image,
             redact_env: self.redact_env,
             refresh: self.refresh,
+            refresh_older_than: self.refresh_older_than,
+            exceptions: exceptions(&self.accept, |path, text| {
+                Exceptions::parse_for(&backup::ACCEPTABLE, path, text)
+            })?,
             dry_run: self.dry_run,
             spool_dir: self.spool_dir.clone(),
             spool_limit: self.spool_limit,
         })
     }
 
-    fn summary(&self, done: &Backup) -> Summary {
+    fn summary(&self, done: &Backup, max_rate: f64) -> Summary {
         let tone = if done.failures() == 0 && !done.interrupted && done.stopped.is_none() {
             Tone::Good
         } else {
@@ -232,13 +287,14 @@ impl BackupArgs {
             (!parts.is_empty()).then(|| parts.join(", "))
         };
         let plan = self.dry_run.then(|| {
+            let calls = done.plan.calls.values().sum();
+            let seconds = Duration::try_from_secs_f64(done.plan.seconds.ceil());
             format!(
-                "{}, {} to download",
-                count(
-                    done.plan.get_function,
-                    "call of GetFunction",
-                    "calls of GetFunction"
-                ),
+                "{} ({}), {} at {} a second; {} to download",
+                count(calls, "call", "calls"),
+                counts(&done.plan.calls).unwrap_or_default(),
+                whole_time(seconds.unwrap_or_default()),
+                max_rate,
                 size(done.plan.bytes)
             )
         });
@@ -256,6 +312,7 @@ impl BackupArgs {
                 counts(&done.counts).as_deref().unwrap_or("none"),
             )
             .line_if("layers", counts(&done.layers).as_deref())
+            .line_if("joint", done.joint.as_ref().map(joint).as_deref())
             .line_if("would be", plan.as_deref())
             .line_if("replicas", replicas.as_deref())
             .line_if("calls", counts(&done.calls).as_deref())
@@ -267,6 +324,15 @@ impl BackupArgs {
                     size(done.bytes_downloaded)
                 ),
             )
+    }
+}
+
+/// How far the shards of a backup are.
+fn joint(sealed: &Sealed) -> String {
+    let run = sealed.run.as_ref().map(crate::store::RunName::as_str);
+    match run {
+        Some(run) => format!("{run}, of all {} shards", sealed.of),
+        None => super::scale::lacking(sealed),
     }
 }
 
@@ -319,12 +385,17 @@ fn summary_json(done: &Backup) -> String {
         "counts": done.counts,
         "layers": done.layers,
         "aliases_failed": done.aliases_failed,
+        "configs_failed": done.configs_failed,
         "regions_failed": done.regions_failed,
+        "accounts_failed": done.accounts_failed,
+        "joint": done.joint.as_ref().map(super::scale::joint_json),
         "replicas": done.replicas,
-        "complete": !done.interrupted && done.stopped.is_none() && done.regions_failed == 0,
+        "complete": !done.interrupted && done.stopped.is_none() && done.regions_failed == 0
+            && done.accounts_failed == 0,
         "bytes_downloaded": done.bytes_downloaded,
         "calls": done.calls,
-        "plan": {"get_function": done.plan.get_function, "downloads": done.plan.downloads, "bytes": done.plan.bytes},
+        "plan": {"get_function": done.plan.calls.get("GetFunction").copied().unwrap_or_default(),
+            "calls": done.plan.calls, "seconds": done.plan.seconds, "downloads": done.plan.downloads, "bytes": done.plan.bytes},
         "seconds": done.elapsed.as_secs_f64(),
     });
     escape::json(&json.to_string()).into_owned()
@@ -332,7 +403,7 @@ fn summary_json(done: &Backup) -> String {
 
 fn text_line(line: &Line) -> String {
     let name = match line.kind {
-        Kind::Region => line.arn.clone(),
+        Kind::Region | Kind::Account => line.arn.clone(),
         _ => line
             .arn
             .split(':')
@@ -348,7 +419,9 @@ fn text_line(line: &Line) -> String {
         Kind::Function => "",
         Kind::Layer => "layer ",
         Kind::Aliases => "aliases of ",
+        Kind::Config => "configuration of ",
         Kind::Region => "region ",
+        Kind::Account => "account ",
     };
     let reason = line
         .reason

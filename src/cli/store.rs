@@ -8,18 +8,23 @@ use super::exit::Exit;
 use super::help::{self, Example};
 use super::output::{Summary, Tone, print};
 use super::quantity::{count, size};
+use super::seal::SealArgs;
 use super::store_args::StoreArgs;
 use super::{Context, escape, interrupt};
 use crate::error::{Error, Result};
 use crate::events::{Event, Reporter as _};
 use crate::record::SCHEMA_VERSION;
-use crate::store::Scope;
+use crate::store::{Part, Scope};
 
 pub(super) const EXAMPLES: &[Example] = &[
     ("The runs of a store", "larder store list --store ./backup"),
     (
         "Whether every byte of it is what it was",
         "larder store check --store ./backup --read-data",
+    ),
+    (
+        "The joint run of a backup by several machines",
+        "larder store seal --store s3://my-backups/lambda --run-id nightly-2026-01-31",
     ),
 ];
 
@@ -40,6 +45,9 @@ pub enum Action {
     /// Check that all that the runs refer to is there, and with --read-data that every byte is right.
     #[command(after_long_help = help::sections(EXAMPLES, false))]
     Check(CheckArgs),
+    /// Write the joint run of a backup that several machines shared, over the runs of all its shards.
+    #[command(after_long_help = help::sections(EXAMPLES, false))]
+    Seal(SealArgs),
 }
 
 /// Arguments of `larder store list`.
@@ -68,6 +76,7 @@ impl StoreCommand {
         match &self.action {
             Action::List(args) => args.run(context),
             Action::Check(args) => args.run(context),
+            Action::Seal(args) => args.run(context),
         }
     }
 }
@@ -108,7 +117,7 @@ impl ListArgs {
                         "account": region.account, "region": region.region, "complete": region.scope == Scope::All,
                     })).collect();
                     json!({"run": run.name.as_str(), "created": format!("{:.3}", run.name.time()),
-                        "regions": regions, "counts": run.counts})
+                        "regions": regions, "counts": run.counts, "part": part_json(run.part.as_ref())})
                 }).collect();
                 let text = json!({"schema_version": SCHEMA_VERSION, "runs": runs}).to_string();
                 print(&format!("{}\n", escape::json(&text)))?;
@@ -122,11 +131,16 @@ impl ListArgs {
                         .collect();
                     let counts: Vec<_> =
                         run.counts.iter().map(|(k, n)| format!("{n} {k}")).collect();
+                    // A night of many accounts is a line too.
+                    let regions = match regions.len() {
+                        0..=4 => regions.join(", "),
+                        many => format!("{many} accounts and regions"),
+                    };
                     let line = format!(
-                        "{}  {}  {}",
+                        "{}  {regions}  {}{}",
                         run.name,
-                        regions.join(", "),
-                        counts.join(", ")
+                        counts.join(", "),
+                        part_text(run.part.as_ref())
                     );
                     print(&format!("{}\n", escape::line(&line)))?;
                 }
@@ -140,6 +154,38 @@ impl ListArgs {
         } else {
             Exit::Difference
         })
+    }
+}
+
+/// What a run is of a backup by several machines.
+fn part_text(part: Option<&Part>) -> String {
+    match part {
+        None => String::new(),
+        Some(Part::Shard {
+            joint,
+            shard,
+            whole,
+        }) => {
+            let early = if *whole { "" } else { ", ended early" };
+            format!("  (shard {shard} of {joint}{early})")
+        }
+        Some(Part::Joint { joint, shards, of }) => {
+            format!("  (joint run of {joint}: {} of {of} shards)", shards.len())
+        }
+    }
+}
+
+fn part_json(part: Option<&Part>) -> serde_json::Value {
+    match part {
+        None => serde_json::Value::Null,
+        Some(Part::Shard {
+            joint,
+            shard,
+            whole,
+        }) => json!({"id": joint.as_str(), "shard": shard.to_string(), "whole": whole}),
+        Some(Part::Joint { joint, shards, of }) => {
+            json!({"id": joint.as_str(), "shards": shards, "of": of})
+        }
     }
 }
 

@@ -1,9 +1,11 @@
 //! What there is to do in a region, as the listing brings it, page by page.
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
-use std::sync::{Mutex, PoisonError};
 
-use super::prior::Prior;
+use super::forecast::Forecast;
+use super::layer_feed::LayerFeed;
+use super::region::{Shared, lock};
+use super::units::OneAccount;
 use super::{BackupOptions, Tally};
 use crate::error::{Error, ErrorKind, Result};
 use crate::function::FunctionRef;
@@ -20,12 +22,19 @@ pub(super) enum Item {
         ask: String,
         known: Option<Box<Entry>>,
     },
-    /// The aliases of a function.
-    Aliases {
+    /// What is asked about the region itself.
+    Region,
+    /// What is asked about a function once: its aliases, and what is beside its code.
+    Function {
         ask: String,
         arn: String,
+        image: bool,
         known: Option<Box<Entry>>,
     },
+    /// A layer version of the account, used or not.
+    Layer { arn: String },
+    /// The layers cannot be listed, or no further.
+    LayersUnlisted { error: Error },
     /// A function that was named and cannot be listed.
     Unlisted { function: String, error: Error },
 }
@@ -34,12 +43,18 @@ pub(super) enum Item {
 pub(super) struct Feed<'a> {
     lambda: &'a Lambda,
     options: &'a BackupOptions,
+    forecast: &'a Forecast<'a>,
     tally: &'a Tally,
-    prior: &'a Mutex<Prior>,
+    shared: &'a Shared,
+    account: &'a OneAccount,
     tagged: Option<BTreeSet<String>>,
+    /// Whether the region itself was given out.
+    region: bool,
     source: Source,
     /// Functions whose aliases are on the list.
     seen: HashSet<Box<str>>,
+    /// What comes after all functions.
+    layers: Option<LayerFeed>,
 }
 
 enum Source {
@@ -54,14 +69,16 @@ impl<'a> Feed<'a> {
     pub(super) fn new(
         lambda: &'a Lambda,
         options: &'a BackupOptions,
+        forecast: &'a Forecast<'a>,
         tally: &'a Tally,
-        prior: &'a Mutex<Prior>,
+        shared: &'a Shared,
+        account: &'a OneAccount,
         tagged: Option<BTreeSet<String>>,
     ) -> Self {
         let source = if options.functions.is_empty() {
             Source::All(Box::new(lambda.functions(options.versions.scope())))
         } else {
-            let here = |f: &&FunctionRef| f.region().is_none_or(|r| r == lambda.region());
+            let here = |f: &&FunctionRef| options.is_asked(f, account, lambda.region());
             Source::Named {
                 left: options.functions.iter().filter(here).cloned().collect(),
                 pages: None,
@@ -70,11 +87,15 @@ impl<'a> Feed<'a> {
         Self {
             lambda,
             options,
+            forecast,
             tally,
-            prior,
+            shared,
+            account,
             tagged,
+            region: !options.sides,
             source,
             seen: HashSet::new(),
+            layers: options.all_layers.then(|| LayerFeed::new(lambda)),
         }
     }
 
@@ -83,11 +104,22 @@ impl<'a> Feed<'a> {
     /// # Errors
     /// The region cannot be listed any further.
     pub(super) async fn next(&mut self) -> Result<Option<Vec<Item>>> {
+        if self.account.stopped().is_some() {
+            return Ok(None);
+        }
         match &mut self.source {
             Source::All(pages) => {
                 let Some(mut page) = pages.next().await? else {
-                    return Ok(None);
+                    self.forecast.ended();
+                    return match self.next_layers().await? {
+                        None if !self.region => {
+                            self.region = true;
+                            Ok(Some(vec![Item::Region]))
+                        }
+                        items => Ok(items),
+                    };
                 };
+                self.asked("ListFunctions");
                 let (options, tagged) = (self.options, self.tagged.as_ref());
                 page.retain(|listed| {
                     options.versions.holds(listed.version())
@@ -96,6 +128,30 @@ impl<'a> Feed<'a> {
                 Ok(Some(self.items(page, None)))
             }
             Source::Named { .. } => self.next_named().await,
+        }
+    }
+
+    /// Counts a call that a backup makes as a dry run does.
+    fn asked(&self, operation: &'static str) {
+        lock(&self.shared.estimate).call(operation, 1);
+    }
+
+    /// The layers, once all functions are listed. That they cannot be listed says nothing of the functions.
+    async fn next_layers(&mut self) -> Result<Option<Vec<Item>>> {
+        let Some(layers) = &mut self.layers else {
+            return Ok(None);
+        };
+        let asked = |operation| lock(&self.shared.estimate).call(operation, 1);
+        match layers.next(asked).await {
+            Ok(Some(arns)) => {
+                let items = arns.into_iter().map(|arn| Item::Layer { arn });
+                Ok(Some(items.collect()))
+            }
+            Ok(None) => Ok(None),
+            Err(error) => {
+                self.layers = None;
+                Ok(Some(vec![Item::LayersUnlisted { error }]))
+            }
         }
     }
 
@@ -116,6 +172,7 @@ impl<'a> Feed<'a> {
                     return unlisted(&function, error);
                 }
             };
+            self.asked("ListVersionsByFunction");
             let meant = |listed: &Listed| self.options.versions.holds(listed.version());
             let page = page.into_iter().filter(meant).collect();
             return Ok(Some(self.items(page, Some(&function))));
@@ -129,7 +186,10 @@ impl<'a> Feed<'a> {
             return Ok(Some(Vec::new()));
         }
         match self.lambda.configuration(&function).await {
-            Ok(listed) => Ok(Some(self.items(vec![listed], Some(&function)))),
+            Ok(listed) => {
+                self.asked("GetFunctionConfiguration");
+                Ok(Some(self.items(vec![listed], Some(&function))))
+            }
             Err(error) => unlisted(&function, error),
         }
     }
@@ -137,7 +197,7 @@ impl<'a> Feed<'a> {
     fn items(&mut self, page: Vec<Listed>, named: Option<&FunctionRef>) -> Vec<Item> {
         let mut items = Vec::with_capacity(page.len());
         let mut count = 0;
-        let mut prior = self.prior.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut prior = lock(&self.shared.prior);
         for listed in page {
             if listed.master_arn().is_some() {
                 self.tally.replica();
@@ -151,7 +211,13 @@ impl<'a> Feed<'a> {
                 self.seen.insert(arn.as_str().into());
                 let known = prior.take(Subject::Aliases, &arn).map(Box::new);
                 let ask = ask.clone();
-                items.push(Item::Aliases { ask, arn, known });
+                let image = listed.package_type() == "Image";
+                items.push(Item::Function {
+                    ask,
+                    arn,
+                    image,
+                    known,
+                });
             }
             count += 1;
             let known = prior.take(Subject::Function, &listed.version_arn());
@@ -161,7 +227,7 @@ impl<'a> Feed<'a> {
                 listed: Box::new(listed),
             });
         }
-        self.tally.listed(count);
+        self.forecast.listed(count);
         items
     }
 }

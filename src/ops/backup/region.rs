@@ -1,24 +1,31 @@
 //! One account and region of a backup.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::StreamExt as _;
+use jiff::civil::Date;
 use tokio::sync::{OnceCell, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use super::estimate::{Estimate, of_function, of_version};
 use super::feed::{Feed, Item};
+use super::forecast::Forecast;
 use super::layer::LayerHad;
-use super::ledger::{Kind, Line, Tally, reason, status_of};
+use super::ledger::{ACCEPTED, Kind, Line, NOT_ATTEMPTED, Tally, reason, status_of};
 use super::package::Packages;
-use super::prior::Prior;
-use super::{BackupOptions, Versions};
+use super::prior::{History, Prior};
+use super::sides::is_scaled;
+use super::units::OneAccount;
+use super::{ACCEPTABLE, BackupOptions, Versions};
 use crate::aws::Session;
+use crate::drift::accept::Exceptions;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, Reporter as _};
 use crate::image::Registries;
-use crate::lambda::Lambda;
+use crate::lambda::{Lambda, Listed, SideRead};
 use crate::record::Status;
 use crate::store::{Entry, RegionRef, Scope, Store};
 
@@ -30,14 +37,19 @@ pub(super) struct Job<'a> {
     pub(super) session: &'a Session,
     pub(super) lambda: Lambda,
     pub(super) registries: Registries,
-    pub(super) account: &'a str,
+    pub(super) account: &'a OneAccount,
+    pub(super) history: &'a History,
     pub(super) store: &'a Store,
     pub(super) options: &'a BackupOptions,
+    /// Calls a second of the shared budget.
+    pub(super) max_rate: f64,
     pub(super) tally: &'a Arc<Tally>,
     pub(super) cancel: &'a CancellationToken,
     pub(super) each: &'a (dyn Fn(&Line) + Sync),
     pub(super) spools: &'a Arc<Semaphore>,
     pub(super) packages: &'a Packages,
+    pub(super) exceptions: &'a Mutex<Exceptions>,
+    pub(super) today: Date,
 }
 
 /// Why something was not done.
@@ -67,6 +79,8 @@ impl Trouble {
 pub(super) struct Shared {
     pub(super) prior: Mutex<Prior>,
     pub(super) layers: Mutex<HashMap<String, Arc<OnceCell<LayerHad>>>>,
+    /// Of a dry run: what there would be to ask.
+    pub(super) estimate: Mutex<Estimate>,
     /// The layers that go into this run's index.
     pub(super) layer_entries: Mutex<BTreeMap<Box<str>, Entry>>,
 }
@@ -98,17 +112,30 @@ impl Job<'_> {
         let shared = Shared {
             prior: Mutex::new(prior),
             layers: Mutex::default(),
+            estimate: Mutex::default(),
             layer_entries: Mutex::default(),
         };
+        if self.options.sides
+            && let Err(e) = self.say_how_long().await
+        {
+            return self.unlisted(e).map(|()| None);
+        }
+        let before = lock(&shared.prior).functions();
+        let forecast = Forecast::new(self.tally, before);
         let feed = Feed::new(
             &self.lambda,
             self.options,
+            &forecast,
             self.tally,
-            &shared.prior,
+            &shared,
+            self.account,
             tagged,
         );
         let (mut entries, end) = self.work(feed, &shared).await?;
-        if end == End::Whole {
+        forecast.ended();
+        if self.account.stopped().is_some() {
+            self.never_listed(&shared);
+        } else if end == End::Whole {
             self.gone(&shared);
         }
         let layers = shared
@@ -116,6 +143,10 @@ impl Job<'_> {
             .into_inner()
             .unwrap_or_else(PoisonError::into_inner);
         entries.extend(layers.into_values());
+        if self.options.dry_run {
+            self.tally
+                .planned_calls(&lock(&shared.estimate), self.max_rate);
+        }
         if self.options.dry_run || (end == End::Early && entries.is_empty()) {
             return Ok(None);
         }
@@ -123,24 +154,15 @@ impl Job<'_> {
             End::Whole if self.is_everything() => Scope::All,
             _ => Scope::Part,
         };
-        let put = self.store.put_region(self.account, region, scope, entries);
+        let put = self
+            .store
+            .put_region(&self.account.number, region, scope, entries);
         Ok(Some(put.await?))
     }
 
     async fn prior(&self) -> Result<Prior> {
-        if self.options.refresh {
-            return Ok(Prior::default());
-        }
-        if self.options.dry_run {
-            // There may be no store yet.
-            match self.store.open().await {
-                Ok(()) => {}
-                Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Prior::default()),
-                Err(e) => return Err(e),
-            }
-        }
-        let region = self.session.region();
-        let prior = Prior::read(self.store, self.account, region, &**self.tally).await?;
+        let place = (self.account.number.as_str(), self.session.region());
+        let prior = Prior::read(self.store, self.history, place, &**self.tally).await?;
         self.packages.know(prior.packages());
         Ok(prior)
     }
@@ -187,31 +209,85 @@ impl Job<'_> {
                 Some(Ok(Err(Trouble::Own(e)))) => {
                     return Err(Error::new(ErrorKind::Bug, "a failure has no line").because(e));
                 }
-                Some(Ok(Err(Trouble::Credentials(e)))) => {
-                    self.tally.stop(e);
-                    end = End::Early;
-                    break;
-                }
+                Some(Ok(Err(Trouble::Credentials(e)))) => self.account.stop(e),
                 Some(Ok(Err(Trouble::Run(e)))) => return Err(e),
                 Some(Err(e)) => {
                     self.unlisted(e)?;
                     end = End::Early;
                 }
             }
-            if self.tally.is_stopped() {
-                end = End::Early;
-                break;
-            }
+        }
+        if self.account.stopped().is_some() {
+            end = End::Early;
         }
         Ok((entries, end))
     }
 
-    async fn item(&self, item: Item, shared: &Shared) -> Result<Option<Entry>, Trouble> {
+    async fn item(&self, item: Item, shared: &Shared) -> Result<Vec<Entry>, Trouble> {
+        let none = Vec::new();
         match item {
             Item::Version { listed, ask, known } => {
-                self.version(&listed, &ask, known.map(|k| *k), shared).await
+                if self.account.stopped().is_none() {
+                    let known = known.map(|k| *k);
+                    match self.version(&listed, &ask, known, shared).await {
+                        Err(Trouble::Credentials(e)) => self.account.stop(e),
+                        Err(trouble) => return Err(trouble),
+                        Ok(entry) => {
+                            let mut entries = Vec::from_iter(entry);
+                            entries.extend(self.beside_version(&listed, &ask, shared).await?);
+                            return Ok(entries);
+                        }
+                    }
+                }
+                self.not_attempted(listed.function_arn(), listed.version());
+                Ok(none)
             }
-            Item::Aliases { ask, arn, known } => self.aliases(&ask, &arn, known.map(|k| *k)).await,
+            Item::Function { .. }
+            | Item::Region
+            | Item::Layer { .. }
+            | Item::LayersUnlisted { .. }
+                if self.account.stopped().is_some() =>
+            {
+                Ok(none)
+            }
+            Item::Function {
+                ask,
+                arn,
+                image,
+                known,
+            } => {
+                if self.options.dry_run {
+                    let mut estimate = lock(&shared.estimate);
+                    estimate.call("ListAliases", 1);
+                    if self.options.sides {
+                        estimate.reads(of_function(image));
+                    }
+                    return Ok(none);
+                }
+                let (aliases, names) = self.aliases(&ask, &arn, known.map(|k| *k)).await?;
+                let mut entries = Vec::from_iter(aliases);
+                if self.options.sides {
+                    let of = (ask.as_str(), arn.as_str(), image);
+                    entries.extend(self.sides_of_function(of, &names, shared).await?);
+                }
+                Ok(entries)
+            }
+            Item::Region => {
+                if self.options.dry_run {
+                    let mut estimate = lock(&shared.estimate);
+                    estimate.reads(std::iter::once(SideRead::EventSourceMappings));
+                    return Ok(none);
+                }
+                Ok(Vec::from_iter(self.sides_of_region(shared).await?))
+            }
+            Item::Layer { arn } => {
+                self.layer_of_the_account(&arn, shared).await?;
+                Ok(none)
+            }
+            Item::LayersUnlisted { error } => {
+                self.unlisted_part("its layers", error)?;
+                Ok(none)
+            }
             Item::Unlisted { function, error } => {
                 let line = Line {
                     kind: Kind::Function,
@@ -226,50 +302,120 @@ impl Job<'_> {
                     reason: Some(reason(&error)),
                 };
                 self.line(&line, Some(error));
-                Ok(None)
+                Ok(none)
             }
         }
+    }
+
+    /// What is beside a version, where that is meant.
+    async fn beside_version(
+        &self,
+        listed: &Listed,
+        ask: &str,
+        shared: &Shared,
+    ) -> Result<Option<Entry>, Trouble> {
+        if !self.options.sides || self.account.stopped().is_some() {
+            return Ok(None);
+        }
+        if self.options.dry_run {
+            let reads = of_version(listed.version(), is_scaled(listed));
+            lock(&shared.estimate).reads(reads);
+            return Ok(None);
+        }
+        self.sides_of_version(listed, ask, shared).await
     }
 
     /// The region cannot be listed, or no further: one line, not one for each function.
     fn unlisted(&self, error: Error) -> Result<()> {
         match error.kind() {
-            ErrorKind::NoCredentials => {
-                self.tally.stop(error);
+            ErrorKind::NoCredentials | ErrorKind::CredentialsRefused => {
+                self.account.stop(error);
                 return Ok(());
             }
             ErrorKind::Interrupted | ErrorKind::Bug => return Err(error),
             _ => {}
         }
+        self.region_line("the region could not be listed", error);
+        Ok(())
+    }
+
+    /// A list of the region beside its functions: what there is of `what` is not known.
+    pub(super) fn unlisted_part(&self, what: &str, error: Error) -> Result<(), Trouble> {
+        match Trouble::of(error) {
+            Trouble::Own(error) => {
+                self.region_line(&format!("{what} could not be listed"), error);
+                Ok(())
+            }
+            trouble => Err(trouble),
+        }
+    }
+
+    fn region_line(&self, message: &str, error: Error) {
+        let message = format!("{message}: {error}");
         let line = Line {
             kind: Kind::Region,
-            arn: self.session.region().to_owned(),
+            arn: self.place(),
             version: String::new(),
             status: status_of(error.kind()).name(),
             bytes: None,
             reason: Some(reason(&error)),
         };
         self.tally.report(&Event::Warning {
-            subject: self.session.region(),
-            message: &format!("the region could not be listed: {error}"),
+            subject: &self.place(),
+            message: &message,
             hint: error.hint_text(),
         });
         self.line(&line, Some(error));
-        Ok(())
+    }
+
+    /// `ACCOUNT/REGION`.
+    pub(super) fn place(&self) -> String {
+        format!("{}/{}", self.account.number, self.session.region())
+    }
+
+    /// The credentials ended before this was asked about.
+    fn not_attempted(&self, arn: &str, version: &str) {
+        let line = Line {
+            kind: Kind::Function,
+            arn: arn.to_owned(),
+            version: version.to_owned(),
+            status: NOT_ATTEMPTED,
+            bytes: None,
+            reason: Some("the credentials had ended".to_owned()),
+        };
+        self.line(&line, None);
+    }
+
+    /// What an earlier run had and the listing did not come to, because the credentials ended.
+    fn never_listed(&self, shared: &Shared) {
+        for entry in lock(&shared.prior).left() {
+            if self.is_meant(&entry) {
+                self.not_attempted(function_arn(&entry.arn), entry.version());
+            }
+        }
+    }
+
+    /// Whether what an earlier run had is what this one looks for.
+    fn is_meant(&self, entry: &Entry) -> bool {
+        let named = self.options.functions.is_empty()
+            || self.options.functions.iter().any(|f| {
+                f.name() == entry.name()
+                    && f.qualifier().is_none_or(|q| q == entry.version())
+                    && self
+                        .options
+                        .is_asked(f, self.account, self.session.region())
+            });
+        // Tags of what is gone cannot be told.
+        named
+            && self.options.selection.matches_name(entry.name())
+            && self.options.selection.tags.is_empty()
+            && self.options.versions.holds(entry.version())
     }
 
     /// What an earlier run had, is meant, and is not listed any more.
     fn gone(&self, shared: &Shared) {
-        let left = super::region::lock(&shared.prior).left();
-        for entry in left {
-            let named = self.options.functions.is_empty()
-                || self.options.functions.iter().any(|f| {
-                    f.name() == entry.name() && f.qualifier().is_none_or(|q| q == entry.version())
-                });
-            // Tags of what is gone cannot be told.
-            let selected = self.options.selection.matches_name(entry.name())
-                && self.options.selection.tags.is_empty();
-            if named && selected && self.options.versions.holds(entry.version()) {
+        for entry in lock(&shared.prior).left() {
+            if self.is_meant(&entry) {
                 self.line(
                     &Line {
                         kind: Kind::Function,
@@ -286,8 +432,32 @@ impl Job<'_> {
     }
 
     pub(super) fn line(&self, line: &Line, failure: Option<Error>) {
-        self.tally.count(line, failure);
-        (self.each)(line);
+        let (line, failure) = match self.accepted(line) {
+            Some(accepted) => (Cow::Owned(accepted), None),
+            None => (Cow::Borrowed(line), failure),
+        };
+        self.tally.count(&line, failure);
+        (self.each)(&line);
+    }
+
+    /// The line of a failure that is known and accepted.
+    fn accepted(&self, line: &Line) -> Option<Line> {
+        if !matches!(line.kind, Kind::Function | Kind::Layer) || !ACCEPTABLE.contains(&line.status)
+        {
+            return None;
+        }
+        let versioned = format!("{}:{}", line.arn, line.version);
+        let names = [line.arn.as_str(), versioned.as_str()];
+        let found = lock(self.exceptions).find(&names, line.status, self.today)?;
+        let why = line.reason.as_deref().unwrap_or_default();
+        Some(Line {
+            status: ACCEPTED,
+            reason: Some(format!(
+                "{}: {why}; accepted by {}: {}",
+                line.status, found.place, found.reason
+            )),
+            ..line.clone()
+        })
     }
 }
 

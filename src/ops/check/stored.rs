@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::events::Reporter;
 use crate::function::FunctionRef;
 use crate::lambda::Listed;
-use crate::ops::backup::prior::{Prior, places};
+use crate::ops::backup::prior::{History, Prior};
 use crate::record::{FUNCTION_JSON, Record, Status};
 use crate::store::{Entry, Manifest, Store, Subject, Titled as _};
 
@@ -35,12 +35,13 @@ pub(super) async fn read(
     store.open().await?;
     let mut stated = Stated::default();
     let mut others = BTreeSet::new();
-    for (of_account, region) in places(store).await? {
+    let history = History::of(store).await?;
+    for (of_account, region) in history.places(store, reporter).await? {
         if account.is_some_and(|account| account != of_account) {
             others.insert(of_account);
             continue;
         }
-        let prior = Prior::read(store, &of_account, &region, reporter).await?;
+        let prior = Prior::read(store, &history, (&of_account, &region), reporter).await?;
         let kept = by_function(prior.into_entries(), functions);
         let read = futures_util::stream::iter(kept.into_values())
             .map(|kept| expectation(store, kept))
