@@ -18,9 +18,14 @@ mod blob;
 pub mod check;
 mod entry;
 mod error;
+pub mod forget;
+mod guard;
 mod index;
 mod location;
 mod manifest;
+mod objects;
+pub mod prune;
+mod references;
 mod run;
 
 use std::path::PathBuf;
@@ -37,9 +42,11 @@ use tokio::sync::Semaphore;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files;
 use error::{Transience, failed, transience};
+use guard::Guard;
 
 pub use blob::Presence;
 pub use entry::{Entry, Subject};
+pub use error::concerns_one_run;
 pub use location::Location;
 pub use manifest::{
     Descriptor, FUNCTION, Index, LAYER, MANIFEST, Manifest, PACKAGE, RECORD, Titled, title,
@@ -67,6 +74,8 @@ pub struct Store {
     /// The directory, of a store on this machine.
     local: Option<PathBuf>,
     memory: Arc<Semaphore>,
+    /// What keeps a prune from taking what is being written.
+    guard: Arc<Guard>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -102,6 +111,7 @@ impl Store {
             name: path.display().to_string(),
             local: Some(path.to_owned()),
             memory: Arc::new(Semaphore::new(UPLOAD_MEMORY)),
+            guard: Arc::default(),
         })
     }
 
@@ -124,6 +134,7 @@ impl Store {
             name: name.to_owned(),
             local: None,
             memory: Arc::new(Semaphore::new(UPLOAD_MEMORY)),
+            guard: Arc::default(),
         }
     }
 
@@ -174,7 +185,7 @@ impl Store {
             let layout = b"{\"imageLayoutVersion\":\"1.0.0\"}\n".to_vec();
             self.put_new(OCI_LAYOUT, layout).await?;
         }
-        Ok(())
+        self.watch().await
     }
 
     fn judge(&self, bytes: &[u8]) -> Result<()> {

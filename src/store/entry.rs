@@ -115,6 +115,14 @@ impl Entry {
         self.arn.split(':').nth(6).unwrap_or_default()
     }
 
+    /// The ARN without the version at its end.
+    pub fn unversioned(&self) -> &str {
+        match self.arn.match_indices(':').nth(6) {
+            Some((end, _)) => &self.arn[..end],
+            None => &self.arn,
+        }
+    }
+
     /// The version at the end of the ARN.
     pub fn version(&self) -> &str {
         self.arn.split(':').nth(7).unwrap_or_default()

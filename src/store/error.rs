@@ -18,6 +18,14 @@ pub(super) enum Transience {
     WillNot,
 }
 
+/// Whether what failed is a run or a document of one (lost, damaged, of a newer version), and not the store.
+pub fn concerns_one_run(e: &Error) -> bool {
+    matches!(
+        e.kind(),
+        ErrorKind::Usage | ErrorKind::Mismatch | ErrorKind::NotFound
+    )
+}
+
 /// How long to wait after the attempt of this number, from 1.
 pub(super) fn pause(attempt: u32) -> Duration {
     let base = Duration::from_millis(200) * 2_u32.saturating_pow(attempt.min(6));
@@ -62,7 +70,7 @@ pub(super) fn failed(e: object_store::Error, subject: &str) -> Error {
     let error = Error::new(kind, message).about(subject);
     let error = match kind {
         ErrorKind::AccessDenied => error.hint(
-            "a store needs s3:GetObject, s3:PutObject and s3:ListBucket, and kms:GenerateDataKey and kms:Decrypt where it is encrypted with a key",
+            "a store needs s3:GetObject, s3:PutObject and s3:ListBucket (store forget and prune also s3:DeleteObject), and kms:GenerateDataKey and kms:Decrypt where it is encrypted with a key",
         ),
         ErrorKind::NotFound if is_of_the_bucket(&e) => {
             error.hint("there is no such bucket; larder makes none")

@@ -1,0 +1,1 @@
+//! Damaged stores: found, named, survived.
