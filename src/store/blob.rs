@@ -35,7 +35,7 @@ pub enum Presence {
     Unknown,
 }
 
-pub(super) fn path_of(digest: &Sha256Digest) -> Path {
+fn path_of(digest: &Sha256Digest) -> Path {
     Path::from(format!("{BLOBS}/{}", digest.hex()))
 }
 

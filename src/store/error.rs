@@ -65,10 +65,12 @@ pub(super) fn failed(e: object_store::Error, subject: &str) -> Error {
         ErrorKind::Throttled => "the store asks to slow down",
         ErrorKind::DiskFull => "cannot be written: the disk is full",
         ErrorKind::Io => "cannot be read or written",
+        ErrorKind::Usage => "the bucket is in another region",
         _ => "the store failed",
     };
     let error = Error::new(kind, message).about(subject);
     let error = match kind {
+        ErrorKind::Usage => error.hint("name the bucket's region with --store-region"),
         ErrorKind::AccessDenied => error.hint(
             "a store needs s3:GetObject, s3:PutObject and s3:ListBucket (store forget and prune also s3:DeleteObject), and kms:GenerateDataKey and kms:Decrypt where it is encrypted with a key",
         ),
@@ -110,8 +112,13 @@ fn of_chain(e: &object_store::Error) -> ErrorKind {
             }
             "SlowDown" => return ErrorKind::Throttled,
             "NoSuchBucket" => return ErrorKind::NotFound,
+            "PermanentRedirect" | "AuthorizationHeaderMalformed" => return ErrorKind::Usage,
             _ => {}
         }
+    }
+    // A redirect to another region's host has no answer that could be read.
+    if e.to_string().contains("incorrectly configured region") {
+        return ErrorKind::Usage;
     }
     match (status(e), find::<HttpError>(e).map(HttpError::kind)) {
         (Some(401), _) => ErrorKind::CredentialsRefused,

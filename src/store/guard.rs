@@ -10,12 +10,11 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use object_store::ObjectStoreExt as _;
 use serde::{Deserialize, Serialize};
 
 use super::Store;
-use super::blob::{self, BLOBS};
-use super::objects::{MARKS, Object, PRUNES, written};
+use super::blob::BLOBS;
+use super::objects::{MARKS, Object, PRUNES};
 use super::references::References;
 use super::run::RunName;
 use crate::digest::Sha256Digest;
@@ -74,9 +73,9 @@ impl Store {
         }
         let mut changed = false;
         // The run's own blob was just written: that is what the store's clock said a moment ago.
-        let own = blob::path_of(&Sha256Digest::of(json));
-        let own = self.objects.head(&own).await;
-        let now = written(&own.map_err(|e| self.failed(e, BLOBS))?);
+        let own = Sha256Digest::of(json).hex();
+        let own = self.list_range(BLOBS, &own, &own).await?;
+        let now = own.first().map_or_else(Timestamp::now, |own| own.written);
         for record in &records {
             let known = lock(&self.guard.prunes).get(&record.name).cloned();
             changed |= known.as_ref() != Some(&record.state);

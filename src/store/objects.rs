@@ -136,7 +136,7 @@ impl RunName {
 }
 
 /// When an object was written, by the clock of the store.
-pub(super) fn written(meta: &ObjectMeta) -> Timestamp {
+fn written(meta: &ObjectMeta) -> Timestamp {
     Timestamp::from_millisecond(meta.last_modified.timestamp_millis())
         .unwrap_or(Timestamp::UNIX_EPOCH)
 }

@@ -6,9 +6,11 @@
 //! - A partial ARN is answered with a status of 500 or 502.
 
 mod credentials;
+mod front;
 mod machine;
 mod packages;
 mod server;
+mod store;
 pub mod venv;
 
 use std::path::Path;

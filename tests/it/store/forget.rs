@@ -78,7 +78,7 @@ fn rules_are_applied_to_each_function_over_the_runs_that_hold_it() {
             [true, false, false, false, true],
         ),
         (
-            vec!["--keep-within", "27d"],
+            vec!["--keep-within", "26d"],
             [true, false, false, true, true],
         ),
         (vec!["--keep-within", "1mo"], [true, true, true, true, true]),
