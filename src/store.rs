@@ -271,8 +271,17 @@ impl Store {
 
     /// Puts an object, whatever is there.
     async fn put_over(&self, name: &str, bytes: Vec<u8>) -> Result<()> {
+        self.put_over_in(&self.objects, name, bytes).await
+    }
+
+    async fn put_over_in(
+        &self,
+        objects: &Arc<dyn ObjectStore>,
+        name: &str,
+        bytes: Vec<u8>,
+    ) -> Result<()> {
         let path = Path::from(name);
-        let put = self.objects.put(&path, PutPayload::from(bytes));
+        let put = objects.put(&path, PutPayload::from(bytes));
         put.await.map_err(|e| self.failed(e, name))?;
         Ok(())
     }

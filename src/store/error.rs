@@ -77,6 +77,9 @@ pub(super) fn failed(e: object_store::Error, subject: &str) -> Error {
         ErrorKind::NotFound if is_of_the_bucket(&e) => {
             error.hint("there is no such bucket; larder makes none")
         }
+        ErrorKind::CredentialsRefused => {
+            error.hint("are they the store's? --store-profile and --store-role-arn name others")
+        }
         _ => error,
     };
     match cause(&e) {
@@ -89,7 +92,11 @@ fn kind(e: &object_store::Error) -> ErrorKind {
     use object_store::Error as E;
     match e {
         E::NotFound { .. } => ErrorKind::NotFound,
-        E::PermissionDenied { .. } => ErrorKind::AccessDenied,
+        // S3 says with a 403 too that it does not know the credentials.
+        E::PermissionDenied { .. } => match of_chain(e) {
+            ErrorKind::CredentialsRefused => ErrorKind::CredentialsRefused,
+            _ => ErrorKind::AccessDenied,
+        },
         E::Unauthenticated { .. } => ErrorKind::CredentialsRefused,
         E::InvalidPath { .. } | E::NotSupported { .. } | E::NotImplemented { .. } => ErrorKind::Bug,
         _ => of_chain(e),

@@ -205,7 +205,8 @@ impl Store {
                 continue;
             };
             // Written anew even if it is there: from now on counts the grace.
-            self.put_over(&verdict.run.forgotten_file(), bytes).await?;
+            let forgotten = verdict.run.forgotten_file();
+            self.put_over_in(&self.durable, &forgotten, bytes).await?;
             match self.remove(&file).await {
                 Ok(_) => any = true,
                 Err(e) if e.kind() == ErrorKind::AccessDenied => {

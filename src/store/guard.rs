@@ -31,7 +31,8 @@ const LOOK: Duration = Duration::from_millis(500);
 #[derive(Debug, Default)]
 pub(super) struct Guard {
     marked: Mutex<HashSet<Sha256Digest>>,
-    prunes: Mutex<BTreeMap<String, String>>,
+    /// The records by their names; None before the watch began.
+    prunes: Mutex<Option<BTreeMap<String, String>>>,
 }
 
 /// A record of a prune.
@@ -49,7 +50,8 @@ impl Store {
         // In this order: a prune that ends between the two has a record that changes.
         let prunes = self.list(PRUNES).await?;
         let marks = self.list(MARKS).await?;
-        *lock(&self.guard.prunes) = states(prunes);
+        // Who watches already has seen more.
+        lock(&self.guard.prunes).get_or_insert_with(|| states(prunes));
         lock(&self.guard.marked).extend(marks.iter().filter_map(|m| digest_of(&m.name)));
         Ok(())
     }
@@ -77,14 +79,17 @@ impl Store {
         let own = self.list_range(BLOBS, &own, &own).await?;
         let now = own.first().map_or_else(Timestamp::now, |own| own.written);
         for record in &records {
-            let known = lock(&self.guard.prunes).get(&record.name).cloned();
+            let known = lock(&self.guard.prunes)
+                .as_ref()
+                .and_then(|all| all.get(&record.name).cloned());
             changed |= known.as_ref() != Some(&record.state);
             let age = Duration::try_from(now.duration_since(record.written)).unwrap_or_default();
             changed |= self.wait_for(record, DEAD.saturating_sub(age)).await?;
         }
         if changed {
             // As they are after the waiting.
-            *lock(&self.guard.prunes) = states(self.list(PRUNES).await?);
+            let now = states(self.list(PRUNES).await?);
+            *lock(&self.guard.prunes) = Some(now);
             self.is_all_there(json, name).await?;
         }
         Ok(())

@@ -89,7 +89,12 @@ fn serve(
         let rest: Vec<String> = lines[1..].iter().map(|l| l.to_ascii_lowercase()).collect();
         let head = format!("{first}\n{}", rest.join("\n"));
         heads.lock().expect("the heads").push(head);
-        let rule = rules.lock().expect("the rules").iter().find(|r| first.contains(r.part)).cloned();
+        let rule = rules
+            .lock()
+            .expect("the rules")
+            .iter()
+            .find(|r| first.contains(r.part))
+            .cloned();
         if let Some(Rule { status, code, .. }) = rule {
             let body = format!(
                 "<Error><Code>{code}</Code><Message>no</Message><AWSAccessKeyId>{SECRET}</AWSAccessKeyId>\
@@ -105,7 +110,10 @@ fn serve(
             continue;
         }
         let mut server = TcpStream::connect(upstream)?;
-        for line in lines.iter().filter(|l| !l.to_ascii_lowercase().starts_with("connection:")) {
+        for line in lines
+            .iter()
+            .filter(|l| !l.to_ascii_lowercase().starts_with("connection:"))
+        {
             write!(server, "{line}\r\n")?;
         }
         write!(server, "connection: close\r\n\r\n")?;

@@ -75,8 +75,10 @@ fn every_kind_of_damage_to_every_kind_of_blob_is_found_and_mended() {
             let findings = checked["findings"].as_array().unwrap();
             let hex = path.file_name().unwrap().to_str().unwrap();
             assert!(
-                findings.iter().any(|f| f["path"].as_str().unwrap().contains(hex)
-                    && (f["kind"] == damage || f["kind"] == "modified")),
+                findings
+                    .iter()
+                    .any(|f| f["path"].as_str().unwrap().contains(hex)
+                        && (f["kind"] == damage || f["kind"] == "modified")),
                 "{case}: {checked}"
             );
             // What hides references stops a prune, and nothing that is sound is deleted by one.
@@ -85,7 +87,11 @@ fn every_kind_of_damage_to_every_kind_of_blob_is_found_and_mended() {
             assert_eq!(prune.code, i32::from(hides), "{case}: {prune:?}");
             store(&bench, "list", &[]).expect(0);
             let forget = store(&bench, "forget", &["--keep-last", "1"]);
-            assert_eq!(forget.code, i32::from(part == "region"), "{case}: {forget:?}");
+            assert_eq!(
+                forget.code,
+                i32::from(part == "region"),
+                "{case}: {forget:?}"
+            );
             assert_eq!(runs(&bench), [run.clone()], "{case}");
 
             let restore = |name: &str| {
@@ -159,7 +165,11 @@ fn the_index_is_a_cache() {
     backup(&bench, &["--all"]).expect(0);
     let index = bench.path("store/index.json");
     let whole = fs::read(&index).unwrap();
-    for bytes in [None, Some("{broken"), Some("{\"schemaVersion\":2,\"mediaType\":\"x\",\"manifests\":[]}")] {
+    for bytes in [
+        None,
+        Some("{broken"),
+        Some("{\"schemaVersion\":2,\"mediaType\":\"x\",\"manifests\":[]}"),
+    ] {
         match bytes {
             None => fs::remove_file(&index).unwrap(),
             Some(bytes) => fs::write(&index, bytes).unwrap(),
@@ -167,7 +177,9 @@ fn the_index_is_a_cache() {
         let checked = store(&bench, "check", &[]).expect(0).json();
         assert_eq!(checked["findings"][0]["kind"], "index", "{checked}");
         let dest = format!("d{}", bytes.unwrap_or_default().len());
-        bench.run(&["restore", "--store", "store", "a", &dest]).expect(0);
+        bench
+            .run(&["restore", "--store", "store", "a", &dest])
+            .expect(0);
     }
     backup(&bench, &["--all"]).expect(0);
     let checked = is_sound(&bench);
@@ -180,7 +192,11 @@ fn a_store_of_a_later_version_is_refused_by_all() {
     let bench = Bench::new();
     bench.aws.function("a").zip(zip(1)).create();
     backup(&bench, &["--all"]).expect(0);
-    fs::write(bench.path("store/larder-store.json"), "{\"schema_version\":2}").unwrap();
+    fs::write(
+        bench.path("store/larder-store.json"),
+        "{\"schema_version\":2}",
+    )
+    .unwrap();
     for (action, arguments) in [
         ("list", &[][..]),
         ("check", &[]),

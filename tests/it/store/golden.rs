@@ -104,7 +104,10 @@ fn a_golden_store_is_sound_and_all_of_it_restores() {
         arguments.extend(run.into_iter().flat_map(|run| ["--run", run]));
         bench.run(&arguments).expect(0);
         let dest = bench.path(dest);
-        assert!(fs::read(dest.join("package.zip")).unwrap() == zip(seed), "{function}");
+        assert!(
+            fs::read(dest.join("package.zip")).unwrap() == zip(seed),
+            "{function}"
+        );
         if function.starts_with("orders") {
             let layer = fs::read(dest.join("layers/deps-1/package.zip")).unwrap();
             assert!(layer == packages::layer_package().zip());
@@ -121,9 +124,19 @@ fn a_golden_store_is_sound_and_all_of_it_restores() {
 fn a_golden_store_can_be_looked_after_and_written_to() {
     let bench = golden();
     let of_billing = store(&bench, "list", &["billing"]).expect(0);
-    assert_eq!(of_billing.stdout.lines().count(), 2, "{}", of_billing.stdout);
-    let forgot = store(&bench, "forget", &["--keep-last", "1"]).expect(0).json();
-    assert_eq!((&forgot["forgotten"], &forgot["kept"]), (&1.into(), &1.into()));
+    assert_eq!(
+        of_billing.stdout.lines().count(),
+        2,
+        "{}",
+        of_billing.stdout
+    );
+    let forgot = store(&bench, "forget", &["--keep-last", "1"])
+        .expect(0)
+        .json();
+    assert_eq!(
+        (&forgot["forgotten"], &forgot["kept"]),
+        (&1.into(), &1.into())
+    );
     let pruned = store(&bench, "prune", &["--grace", "0"]).expect(0).json();
     assert!(pruned["deleted"]["blobs"].as_u64().unwrap() > 0);
     is_sound(&bench);
@@ -131,7 +144,9 @@ fn a_golden_store_can_be_looked_after_and_written_to() {
     let ran = backup(&bench, &["--all"]).expect(0);
     assert!(ran.stdout.contains("\"gone\""), "{}", ran.stdout);
     is_sound(&bench);
-    bench.run(&["restore", "--store", "store", "orders:2"]).expect(0);
+    bench
+        .run(&["restore", "--store", "store", "orders:2"])
+        .expect(0);
 }
 
 /// `docs/read-store.py` knows nothing but `docs/store.md`.
@@ -154,7 +169,12 @@ fn a_reader_without_larder_reads_it() {
     let bench = Bench::new();
     deploy(&bench);
     for place in [PathBuf::from(V1), bench.path("store")] {
-        for (function, seed) in [("orders", 2), ("orders:1", 1), ("orders:2", 2), ("billing", 3)] {
+        for (function, seed) in [
+            ("orders", 2),
+            ("orders:1", 1),
+            ("orders:2", 2),
+            ("billing", 3),
+        ] {
             let (good, said) = read(&place, function, &out);
             assert!(good, "{said}");
             assert!(fs::read(&out).unwrap() == zip(seed), "{function}: {said}");

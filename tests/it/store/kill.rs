@@ -110,7 +110,10 @@ fn at_once(backups: usize) {
     }
     for ran in ended {
         // One whose package was being deleted when it found it must say so.
-        assert!(ran.code == 0 || (ran.code == 6 && ran.stderr.contains("a prune took")), "{ran:?}");
+        assert!(
+            ran.code == 0 || (ran.code == 6 && ran.stderr.contains("a prune took")),
+            "{ran:?}"
+        );
     }
     is_sound(&bench);
     backup(&bench, &["--all"]).expect(0);
