@@ -254,6 +254,16 @@ impl Session {
         Ok(other)
     }
 
+    /// The same run with the same clients, as a role that this session's credentials assume. No call is made yet: whether the
+    /// role may be assumed is found by the first one.
+    pub async fn in_role(&self, role: &str, external_id: Option<&str>) -> Self {
+        let mut other = self.clone();
+        other.config = assume_role(self.config.clone(), role, external_id, &self.run_id).await;
+        other.payer = account_of_role(role).unwrap_or_default().to_owned();
+        other.signers = presign::Signers::default();
+        other
+    }
+
     /// What spaces out the calls to this session's account and region, in all its clients.
     pub fn pacer(&self) -> Arc<Pacer> {
         self.pacers.of(&self.payer, &self.region, self.max_rate)
@@ -342,12 +352,16 @@ fn check_region(region: &str) -> Result<()> {
 
 /// The role's account where a role is assumed, else the profile, else the caller of the environment.
 fn payer(options: &SessionOptions) -> String {
-    let of_role = |arn: &String| arn.split(':').nth(4).map(ToOwned::to_owned);
     match (&options.role_arn, &options.profile) {
-        (Some(role), _) => of_role(role).unwrap_or_default(),
+        (Some(role), _) => account_of_role(role).unwrap_or_default().to_owned(),
         (None, Some(profile)) => format!("profile {profile}"),
         (None, None) => String::new(),
     }
+}
+
+/// The account in a role's ARN.
+pub(crate) fn account_of_role(arn: &str) -> Option<&str> {
+    arn.split(':').nth(4).filter(|account| !account.is_empty())
 }
 
 fn no_region() -> Error {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use crate::error::Result;
 
+mod accept;
 pub mod args;
 pub mod exit;
 pub mod output;
@@ -33,6 +34,8 @@ mod panics;
 mod quantity;
 mod report;
 mod restore;
+mod scale;
+mod seal;
 mod signing;
 mod snapshot;
 mod store;
@@ -87,6 +90,9 @@ pub struct Context {
 fn dispatch(command: &Command, settings: Settings) -> Result<Exit> {
     if !command.takes_regions() {
         settings.one_region()?;
+    }
+    if !command.takes_roles() {
+        settings.one_role()?;
     }
     let context = Context {
         output: Output::new(settings.format, settings.quiet),

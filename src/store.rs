@@ -21,12 +21,14 @@ mod error;
 pub mod forget;
 mod guard;
 mod index;
+mod joint;
 mod location;
 mod manifest;
 mod objects;
 pub mod prune;
 mod references;
 mod run;
+mod shard;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -47,11 +49,13 @@ use guard::Guard;
 pub use blob::Presence;
 pub use entry::{Entry, Subject};
 pub use error::concerns_one_run;
+pub use joint::{JointId, Sealed};
 pub use location::Location;
 pub use manifest::{
     Descriptor, FUNCTION, Index, LAYER, MANIFEST, Manifest, PACKAGE, RECORD, Titled, title,
 };
-pub use run::{RegionRef, Run, RunName, Runs, Scope};
+pub use run::{Part, RegionRef, Run, RunName, Runs, Scope};
+pub use shard::Shard;
 
 /// The version of the format that is written, and the newest that is read.
 pub const FORMAT: u32 = 1;

@@ -102,11 +102,11 @@ pub struct Globals {
     #[arg(long, global = true, value_name = "URL", value_parser = endpoint)]
     pub endpoint_url: Option<String>,
 
-    /// Assume this role, with the credentials found
+    /// Assume this role, with the credentials found; backup takes several
     #[arg(long, global = true, value_name = "ARN", value_parser = role)]
-    pub role_arn: Option<String>,
+    pub role_arn: Vec<String>,
 
-    /// External id that the role asks for; needs --role-arn
+    /// External id that the role asks for, or all of them; needs --role-arn
     // Held to that by the settings: clap judges before a global option has reached every level.
     #[arg(long, global = true, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
     pub external_id: Option<String>,
@@ -257,6 +257,11 @@ pub enum DuplicatesArg {
 }
 
 impl Command {
+    /// Whether `--role-arn` may be given several times.
+    pub fn takes_roles(&self) -> bool {
+        matches!(self, Self::Backup(_))
+    }
+
     /// Whether `--region` may be given several times.
     pub fn takes_regions(&self) -> bool {
         matches!(

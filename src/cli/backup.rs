@@ -5,22 +5,26 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
+use jiff::SignedDuration;
 use serde::Serialize;
 
+use super::accept::exceptions;
 use super::args::{Format, SelectionArgs};
 use super::exit::Exit;
 use super::help::Example;
 use super::list::VersionsArg;
 use super::output::{Summary, Tone, print};
-use super::quantity::{count, parse_size, size, time};
+use super::quantity::{count, parse_age, parse_size, size, time};
+use super::scale::ScaleArgs;
 use super::store_args::StoreArgs;
 use super::{Context, escape, interrupt};
+use crate::drift::accept::Exceptions;
 use crate::error::{Error, ErrorKind, Result};
 use crate::function::FunctionRef;
 use crate::ops::backup::{self, Backup, BackupOptions, Kind, Line};
 use crate::ops::list::Regions;
 use crate::record::SCHEMA_VERSION;
-use crate::store::Store;
+use crate::store::{Sealed, Store};
 
 pub(super) const ABOUT: &str = "\
 Back up functions, all versions of them, to a store: incremental and deduplicated.
@@ -46,6 +50,14 @@ pub(super) const EXAMPLES: &[Example] = &[
     (
         "Two functions, without the values of their environment variables",
         "larder backup --store ./backup --redact-env orders billing",
+    ),
+    (
+        "Several accounts, each by a role of its own",
+        "larder backup --store s3://my-backups/lambda --all --all-regions --accounts-file accounts.txt",
+    ),
+    (
+        "The second of eight machines that share the work",
+        "larder backup --store s3://my-backups/lambda --all --accounts-file accounts.txt --shard 2/8 --run-id nightly-2026-01-31",
     ),
     (
         "What it would take",
@@ -77,6 +89,10 @@ pub struct BackupArgs {
     #[arg(long, conflicts_with = "region")]
     pub all_regions: bool,
 
+    /// Whose functions, and which of several machines this one is.
+    #[command(flatten)]
+    pub scale: ScaleArgs,
+
     /// Which functions.
     #[command(flatten)]
     pub selection: SelectionArgs,
@@ -85,7 +101,7 @@ pub struct BackupArgs {
     #[arg(long, value_name = "WHAT", default_value = "aliases", value_enum)]
     pub config: ConfigArg,
 
-    /// Which layer versions to keep: those that are used, or none
+    /// Which layer versions to keep: those that are used, all of the account, or none
     #[arg(long, value_name = "WHICH", default_value = "used", value_enum)]
     pub layers: LayersArg,
 
@@ -100,6 +116,19 @@ pub struct BackupArgs {
     /// Ask about every version again, and look in the store for every package
     #[arg(long)]
     pub refresh: bool,
+
+    /// Ask again about versions that were last asked about longer ago than this: 12h, 7d, 4w
+    ///
+    /// The listing does not show changed tags or reserved concurrency; this finds them in time.
+    #[arg(long, value_name = "AGE", value_parser = parse_age, conflicts_with = "refresh")]
+    pub refresh_older_than: Option<SignedDuration>,
+
+    /// Failures that are known and accepted; may be given several times
+    ///
+    /// A line is: ARN-GLOB STATUS UNTIL REASON, with a status of partial, unavailable, denied and failed, and UNTIL like
+    /// 2026-12-31, or - for no end. What a line accepts is counted as accepted, and is no failure.
+    #[arg(long, value_name = "FILE")]
+    pub accept: Vec<PathBuf>,
 
     /// Say what would be done, with calls and bytes, and do nothing
     #[arg(long)]
@@ -130,6 +159,8 @@ pub enum LayersArg {
     None,
     /// Those that a version uses.
     Used,
+    /// Those, and every layer version of the account and region.
+    All,
 }
 
 impl BackupArgs {
@@ -185,7 +216,12 @@ impl BackupArgs {
             FunctionRef::new(text, None).map_err(|e| Error::from(e).about(text.as_str()))
         };
         let named = &context.settings.regions;
+        let (shard, joint) = self.scale.shard(&|name| std::env::var(name).ok())?;
         Ok(BackupOptions {
+            accounts: self.scale.accounts(&context.settings)?,
+            parallel: self.scale.parallel,
+            shard,
+            joint,
             regions: match (self.all_regions, named.is_empty()) {
                 (true, _) => Regions::All,
                 (false, true) => Regions::Own,
@@ -195,10 +231,15 @@ impl BackupArgs {
             versions: self.versions.into(),
             selection: self.selection.selection()?,
             aliases: self.config == ConfigArg::Aliases,
-            layers: self.layers == LayersArg::Used,
+            layers: self.layers != LayersArg::None,
+            all_layers: self.layers == LayersArg::All,
             strict_layers: self.strict_layers,
             redact_env: self.redact_env,
             refresh: self.refresh,
+            refresh_older_than: self.refresh_older_than,
+            exceptions: exceptions(&self.accept, |path, text| {
+                Exceptions::parse_for(&backup::ACCEPTABLE, path, text)
+            })?,
             dry_run: self.dry_run,
             spool_dir: self.spool_dir.clone(),
             spool_limit: self.spool_limit,
@@ -248,6 +289,7 @@ impl BackupArgs {
                 counts(&done.counts).as_deref().unwrap_or("none"),
             )
             .line_if("layers", counts(&done.layers).as_deref())
+            .line_if("joint", done.joint.as_ref().map(joint).as_deref())
             .line_if("would be", plan.as_deref())
             .line_if("replicas", replicas.as_deref())
             .line_if("calls", counts(&done.calls).as_deref())
@@ -259,6 +301,15 @@ impl BackupArgs {
                     size(done.bytes_downloaded)
                 ),
             )
+    }
+}
+
+/// How far the shards of a backup are.
+fn joint(sealed: &Sealed) -> String {
+    let run = sealed.run.as_ref().map(crate::store::RunName::as_str);
+    match run {
+        Some(run) => format!("{run}, of all {} shards", sealed.of),
+        None => super::scale::lacking(sealed),
     }
 }
 
@@ -312,8 +363,11 @@ fn summary_json(done: &Backup) -> String {
         "layers": done.layers,
         "aliases_failed": done.aliases_failed,
         "regions_failed": done.regions_failed,
+        "accounts_failed": done.accounts_failed,
+        "joint": done.joint.as_ref().map(super::scale::joint_json),
         "replicas": done.replicas,
-        "complete": !done.interrupted && done.stopped.is_none() && done.regions_failed == 0,
+        "complete": !done.interrupted && done.stopped.is_none() && done.regions_failed == 0
+            && done.accounts_failed == 0,
         "bytes_downloaded": done.bytes_downloaded,
         "calls": done.calls,
         "plan": {"get_function": done.plan.get_function, "downloads": done.plan.downloads, "bytes": done.plan.bytes},
@@ -324,7 +378,7 @@ fn summary_json(done: &Backup) -> String {
 
 fn text_line(line: &Line) -> String {
     let name = match line.kind {
-        Kind::Region => line.arn.clone(),
+        Kind::Region | Kind::Account => line.arn.clone(),
         _ => line
             .arn
             .split(':')
@@ -341,6 +395,7 @@ fn text_line(line: &Line) -> String {
         Kind::Layer => "layer ",
         Kind::Aliases => "aliases of ",
         Kind::Region => "region ",
+        Kind::Account => "account ",
     };
     let reason = line
         .reason

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use super::accept::exceptions;
 use super::args::{LimitArgs, SelectionArgs};
 use super::exit::Exit;
 use super::help::Example;
@@ -15,7 +16,7 @@ use super::{Context, interrupt, quantity};
 use crate::drift::accept::Exceptions;
 use crate::drift::lock::LOCKFILE;
 use crate::drift::terraform::{TerraformHash, TerraformOptions};
-use crate::drift::{Cache, Disk, Files as _, IgnoreRules, Report, Status};
+use crate::drift::{Cache, IgnoreRules, Report, Status};
 use crate::error::{Error, ErrorKind, Result};
 use crate::files;
 use crate::function::FunctionRef;
@@ -254,17 +255,7 @@ impl CheckArgs {
             text.parse::<FunctionRef>()
                 .map_err(|e| Error::from(e).about(text))
         });
-        let mut exceptions = Exceptions::default();
-        for path in &self.accept {
-            let shown = path.display().to_string();
-            if Disk.kind(path).is_none() {
-                return Err(Error::new(ErrorKind::Usage, "there is no such file").about(shown));
-            }
-            let text = String::from_utf8(Disk.read(path)?).map_err(|_| {
-                Error::new(ErrorKind::Usage, "is no text in UTF-8").about(shown.clone())
-            })?;
-            exceptions.extend(Exceptions::parse(&shown, &text)?);
-        }
+        let exceptions = exceptions(&self.accept, Exceptions::parse)?;
         let selection = self.selection.selection()?;
         Ok(CheckOptions {
             functions: functions.collect::<Result<_>>()?,

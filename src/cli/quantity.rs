@@ -72,6 +72,24 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Reads an age: a number of minutes, hours, days or weeks, such as `12h` or `7d`.
+pub(super) fn parse_age(text: &str) -> Result<jiff::SignedDuration, String> {
+    let expected = || "expected an age such as 12h, 7d or 4w".to_owned();
+    let unit = text.chars().last().ok_or_else(expected)?;
+    let minutes: i64 = match unit {
+        'm' => 1,
+        'h' => 60,
+        'd' => 24 * 60,
+        'w' => 7 * 24 * 60,
+        _ => return Err(expected()),
+    };
+    let number = &text[..text.len() - 1];
+    let plain =
+        !number.is_empty() && number.len() <= 6 && number.bytes().all(|b| b.is_ascii_digit());
+    let number: i64 = number.parse().ok().filter(|_| plain).ok_or_else(expected)?;
+    Ok(jiff::SignedDuration::from_mins(number * minutes))
+}
+
 /// A size for a person, three digits of it: `385 B`, `5.53 MiB`.
 pub(super) fn size(bytes: u64) -> String {
     if bytes < 1024 {
@@ -183,6 +201,18 @@ pub(super) fn to_u64(number: f64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_age_has_one_unit() {
+        let hours = |text| parse_age(text).map(|age| age.as_hours());
+        assert_eq!(hours("12h"), Ok(12));
+        assert_eq!(hours("7d"), Ok(168));
+        assert_eq!(hours("2w"), Ok(336));
+        assert_eq!(hours("90m"), Ok(1));
+        for text in ["", "d", "7", "-7d", "7x", "1.5d", "7d1h", "9999999d", "7é"] {
+            assert!(parse_age(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn sizes_are_read() {

@@ -26,6 +26,8 @@ pub struct Settings {
     pub session: SessionOptions,
     /// Every `--region`.
     pub regions: Vec<String>,
+    /// Every `--role-arn`.
+    pub roles: Vec<String>,
 }
 
 impl Globals {
@@ -34,7 +36,7 @@ impl Globals {
     /// # Errors
     /// Options that contradict each other.
     pub fn settings(&self) -> Result<Settings> {
-        if self.external_id.is_some() && self.role_arn.is_none() {
+        if self.external_id.is_some() && self.role_arn.is_empty() {
             return Err(
                 Error::new(ErrorKind::Usage, "is of use only with --role-arn")
                     .about("--external-id")
@@ -51,7 +53,7 @@ impl Globals {
                 profile: self.profile.clone(),
                 region: self.region.first().cloned(),
                 endpoint_url: self.endpoint_url.clone(),
-                role_arn: self.role_arn.clone(),
+                role_arn: self.role_arn.first().cloned(),
                 external_id: self.external_id.clone(),
                 max_attempts: self.max_attempts,
                 connect_timeout: self.connect_timeout,
@@ -60,6 +62,7 @@ impl Globals {
                 pacers: Pacers::default(),
             },
             regions: self.region.clone(),
+            roles: self.role_arn.clone(),
         })
     }
 }
@@ -70,14 +73,15 @@ impl Settings {
     /// # Errors
     /// There are several.
     pub fn one_region(&self) -> Result<()> {
-        if self.regions.len() < 2 {
-            return Ok(());
-        }
-        Err(
-            Error::new(ErrorKind::Usage, "may be given once with this command")
-                .about("--region")
-                .hint("run it once for each region"),
-        )
+        once(&self.regions, "--region", "run it once for each region")
+    }
+
+    /// Refuses several roles for a command that takes one.
+    ///
+    /// # Errors
+    /// There are several.
+    pub fn one_role(&self) -> Result<()> {
+        once(&self.roles, "--role-arn", "run it once for each role")
     }
 
     /// How progress is shown on this stderr.
@@ -90,6 +94,17 @@ impl Settings {
             When::Auto | When::Always | When::Never => Mode::Nothing,
         }
     }
+}
+
+fn once(given: &[String], option: &str, hint: &str) -> Result<()> {
+    if given.len() < 2 {
+        return Ok(());
+    }
+    Err(
+        Error::new(ErrorKind::Usage, "may be given once with this command")
+            .about(option)
+            .hint(hint.to_owned()),
+    )
 }
 
 /// What must be known even when the arguments do not parse: how to say so.

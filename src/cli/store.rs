@@ -9,6 +9,7 @@ use clap::{Args, Subcommand};
 
 use super::exit::Exit;
 use super::help::{self, Example};
+use super::seal::SealArgs;
 use super::store_args::StoreArgs;
 use super::{Context, interrupt};
 use crate::error::{Error, Result};
@@ -31,6 +32,10 @@ pub(super) const EXAMPLES: &[Example] = &[
     (
         "Delete what no run refers to any more and was marked a week ago",
         "larder store prune --store ./backup",
+    ),
+    (
+        "The joint run of a backup by several machines",
+        "larder store seal --store s3://my-backups/lambda --run-id nightly-2026-01-31",
     ),
 ];
 
@@ -57,6 +62,9 @@ pub enum Action {
     /// Mark what no run refers to, and delete what was marked for as long as the grace.
     #[command(long_about = prune::ABOUT, after_long_help = help::sections(EXAMPLES, false))]
     Prune(prune::PruneArgs),
+    /// Write the joint run of a backup that several machines shared, over the runs of all its shards.
+    #[command(after_long_help = help::sections(EXAMPLES, false))]
+    Seal(SealArgs),
 }
 
 impl StoreCommand {
@@ -67,6 +75,7 @@ impl StoreCommand {
             Action::Check(args) => args.run(context),
             Action::Forget(args) => args.run(context),
             Action::Prune(args) => args.run(context),
+            Action::Seal(args) => args.run(context),
         }
     }
 }

@@ -6,7 +6,7 @@
 //! arn:aws:lambda:*:*:function:scratch-*     unexpected  -            sandboxes
 //! ```
 //!
-//! A line is used for a result whose ARN (alone, or with `:QUALIFIER`) matches and whose status is the one named. From the day
+//! In a backup the statuses are partial, unavailable, denied and failed. A line is used for a result whose ARN (alone, or with `:QUALIFIER`) matches and whose status is the one named. From the day
 //! after `until` it accepts nothing more.
 
 use globset::{Glob, GlobMatcher};
@@ -26,10 +26,24 @@ struct Line {
     /// `FILE:LINE`.
     place: String,
     glob: GlobMatcher,
-    status: Status,
+    status: &'static str,
     until: Option<Date>,
     reason: String,
     used: bool,
+}
+
+/// The statuses of a check that can be accepted.
+const CHECK: [&str; 4] = ["drifted", "missing", "unexpected", "repackaged"];
+
+/// A line that accepts something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// `FILE:LINE`.
+    pub place: String,
+    /// Why, in the words of the file.
+    pub reason: String,
+    /// The last day on which it is accepted.
+    pub until: Option<Date>,
 }
 
 /// A day as `2026-12-31`.
@@ -42,11 +56,19 @@ pub fn day(text: &str) -> Result<Date, String> {
 }
 
 impl Exceptions {
-    /// Reads a file of exceptions; `path` is how messages call it.
+    /// Reads a file of exceptions for a check; `path` is how messages call it.
     ///
     /// # Errors
     /// A line is not of the form above.
     pub fn parse(path: &str, text: &str) -> Result<Self> {
+        Self::parse_for(&CHECK, path, text)
+    }
+
+    /// Reads a file of exceptions of which each names one of `statuses`.
+    ///
+    /// # Errors
+    /// A line is not of the form above.
+    pub fn parse_for(statuses: &[&'static str], path: &str, text: &str) -> Result<Self> {
         let mut lines = Vec::new();
         for (number, line) in (1_u32..).zip(text.lines()) {
             let line = line.trim();
@@ -62,22 +84,15 @@ impl Exceptions {
             let (glob, rest) = word(line);
             let (status, rest) = word(rest);
             let (until, reason) = word(rest);
-            let status = match status {
-                "repackaged" => Status::Repackaged,
-                "drifted" => Status::Drifted,
-                "missing" => Status::Missing,
-                "unexpected" => Status::Unexpected,
-                "unknown" => {
-                    return Err(wrong(
-                        "what could not be told cannot be accepted: nobody knows what it is"
-                            .to_owned(),
-                    ));
-                }
-                other => {
-                    return Err(wrong(format!(
-                        "{other:?} is no status that can be accepted; expected drifted, missing, unexpected or repackaged"
-                    )));
-                }
+            let Some(status) = statuses.iter().find(|known| **known == status) else {
+                return Err(wrong(if status == Status::Unknown.name() {
+                    "what could not be told cannot be accepted: nobody knows what it is".to_owned()
+                } else {
+                    format!(
+                        "{status:?} is no status that can be accepted; expected one of {}",
+                        statuses.join(", ")
+                    )
+                }));
             };
             let until = match until {
                 "-" => None,
@@ -115,30 +130,43 @@ impl Exceptions {
             format!("arn:aws:lambda:*:*:function:{}", result.function)
         };
         let qualified = format!("{arn}:{}", result.qualifier);
+        let names = [result.function.as_str(), &arn, &qualified];
+        if let Some(found) = self.find(&names, result.status.name(), today) {
+            let until = found.until.map(|day| day.to_string());
+            accept(result, found.place, Some(found.reason), until);
+        }
+    }
+
+    /// The first line that accepts `status` on `today` of what any of `names` is a name of.
+    pub fn find(&mut self, names: &[&str], status: &str, today: Date) -> Option<Found> {
         for line in &mut self.lines {
-            if line.status != result.status
-                || !(line.glob.is_match(&result.function)
-                    || line.glob.is_match(&arn)
-                    || line.glob.is_match(&qualified))
-            {
+            if line.status != status || !names.iter().any(|name| line.glob.is_match(name)) {
                 continue;
             }
             line.used = true;
             if line.until.is_some_and(|until| until < today) {
                 continue;
             }
-            accept(
-                result,
-                line.place.clone(),
-                Some(line.reason.clone()),
-                line.until.map(|day| day.to_string()),
-            );
-            return;
+            return Some(Found {
+                place: line.place.clone(),
+                reason: line.reason.clone(),
+                until: line.until,
+            });
         }
+        None
     }
 
     /// Which lines have expired, and which accepted nothing.
     pub fn warnings(&self, today: Date) -> Vec<ReportWarning> {
+        self.told(today, true)
+    }
+
+    /// Which lines have expired. Where only a part was looked at, the others say nothing.
+    pub fn expired(&self, today: Date) -> Vec<ReportWarning> {
+        self.told(today, false)
+    }
+
+    fn told(&self, today: Date, unused: bool) -> Vec<ReportWarning> {
         self.lines
             .iter()
             .filter_map(|line| {
@@ -147,7 +175,7 @@ impl Exceptions {
                         format!("this exception expired after {until}, and accepts nothing more"),
                         "mend the function, or look at the exception again",
                     ),
-                    _ if !line.used => (
+                    _ if unused && !line.used => (
                         "this exception was not used: nothing it names differs so".to_owned(),
                         "remove the line if it is not needed any more",
                     ),

@@ -70,6 +70,8 @@ enum Of {
     Functions(Scope),
     Versions(String),
     Aliases(String),
+    Layers,
+    LayerVersions(String),
 }
 
 /// A list of more pages than this has no end: a region's, with 50 versions a page, would be half a million.
@@ -84,6 +86,16 @@ impl Lambda {
     /// All versions of one function, `$LATEST` among them.
     pub fn versions(&self, function: &str) -> Pages {
         self.pages(Of::Versions(function.to_owned()))
+    }
+
+    /// All layers of the account and region.
+    pub fn layers(&self) -> Pages {
+        self.pages(Of::Layers)
+    }
+
+    /// All versions of a layer, by its name or ARN.
+    pub fn layer_versions(&self, layer: &str) -> Pages {
+        self.pages(Of::LayerVersions(layer.to_owned()))
     }
 
     fn pages(&self, of: Of) -> Pages {
@@ -161,6 +173,36 @@ impl Pages {
         Ok(items.map(|items| items.into_iter().map(|answer| Listed { answer }).collect()))
     }
 
+    /// Of a listing of layers the next page's ARNs, without a version.
+    ///
+    /// # Errors
+    /// As for [`Pages::next`].
+    pub async fn next_layers(&mut self) -> Result<Option<Vec<String>>> {
+        self.texts("/LayerArn").await
+    }
+
+    /// Of a listing of layer versions the next page's ARNs, with the version.
+    ///
+    /// # Errors
+    /// As for [`Pages::next`].
+    pub async fn next_layer_versions(&mut self) -> Result<Option<Vec<String>>> {
+        self.texts("/LayerVersionArn").await
+    }
+
+    async fn texts(&mut self, pointer: &str) -> Result<Option<Vec<String>>> {
+        let Some(items) = self.items(|_| true).await? else {
+            return Ok(None);
+        };
+        let texts: Option<Vec<String>> = items
+            .iter()
+            .map(|item| item.text(pointer).map(ToOwned::to_owned))
+            .collect();
+        let (operation, _, subject) = self.names();
+        texts
+            .map(Some)
+            .ok_or_else(|| unusable(operation, subject, "a layer in it has no ARN"))
+    }
+
     /// The objects of the next page, each of which must be what `sound` says.
     async fn items(&mut self, sound: fn(&Answer) -> bool) -> Result<Option<Vec<Answer>>> {
         if self.ended {
@@ -195,6 +237,8 @@ impl Pages {
             Of::Functions(_) => ("ListFunctions", "Functions", &self.lambda.region),
             Of::Versions(function) => ("ListVersionsByFunction", "Versions", function),
             Of::Aliases(function) => ("ListAliases", "Aliases", function),
+            Of::Layers => ("ListLayers", "Layers", &self.lambda.region),
+            Of::LayerVersions(layer) => ("ListLayerVersions", "LayerVersions", layer),
         }
     }
 
@@ -253,6 +297,33 @@ impl Pages {
                             .client
                             .list_aliases()
                             .function_name(function)
+                            .set_marker(marker.clone())
+                            .customize()
+                            .interceptor(capture)
+                            .send()
+                    })
+                    .await
+            }
+            Of::Layers => {
+                lambda
+                    .call(call, Budget::Shared, |capture| {
+                        lambda
+                            .client
+                            .list_layers()
+                            .set_marker(marker.clone())
+                            .customize()
+                            .interceptor(capture)
+                            .send()
+                    })
+                    .await
+            }
+            Of::LayerVersions(layer) => {
+                lambda
+                    .call(call, Budget::Shared, |capture| {
+                        lambda
+                            .client
+                            .list_layer_versions()
+                            .layer_name(layer)
                             .set_marker(marker.clone())
                             .customize()
                             .interceptor(capture)

@@ -102,7 +102,7 @@ pub const PERMISSIONS: &[Permission] = &[
         action: "ec2:DescribeRegions",
         resource: "`*`: it takes no resource",
         when: "with `--all-regions`",
-        commands: "list, backup, backup",
+        commands: "list, backup",
     },
     Permission {
         operation: Some("GetResources"),
@@ -187,6 +187,20 @@ pub const PERMISSIONS: &[Permission] = &[
         resource: "`*`: it takes no resource",
         when: "once a region",
         commands: "snapshot",
+    },
+    Permission {
+        operation: Some("ListLayers"),
+        action: "lambda:ListLayers",
+        resource: "`*`: it takes no resource",
+        when: "with `--layers all`",
+        commands: "backup",
+    },
+    Permission {
+        operation: Some("ListLayerVersions"),
+        action: "lambda:ListLayerVersions",
+        resource: "the layer",
+        when: "with `--layers all`",
+        commands: "backup",
     },
     Permission {
         operation: Some("GetCallerIdentity"),

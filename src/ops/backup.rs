@@ -10,46 +10,64 @@
 //!
 //! What was stored before an interruption is found again by its digest, so that a rerun downloads only what is missing.
 
+mod accounts;
 mod feed;
 mod layer;
+mod layer_feed;
 mod ledger;
 mod package;
 mod prior;
 mod region;
+mod units;
 mod version;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use futures_util::StreamExt as _;
-use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::{SignedDuration, Timestamp, Zoned};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::list::{Regions, Versions, sessions};
+use super::list::{Regions, Versions};
 use super::select::Selection;
-use crate::aws::{Session, SessionOptions};
+use crate::aws::SessionOptions;
+use crate::drift::accept::Exceptions;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, Reporter};
 use crate::function::FunctionRef;
 use crate::lambda::Lambda;
-use crate::store::{Run, RunName, Store};
+use crate::record::Status;
+use crate::store::{JointId, Part, RegionRef, Run, RunName, Shard, Store};
 
+pub use accounts::Account;
 use ledger::Tally;
 pub use ledger::{Backup, Kind, Line, Plan};
 use package::Packages;
+use prior::History;
 use region::Job;
+use units::{OneAccount, Units};
 
-/// How many regions are worked on at once: each has a budget of its own.
-const REGIONS_AT_ONCE: usize = 4;
+/// The statuses that an exception can accept.
+pub const ACCEPTABLE: [&str; 4] = ["partial", "unavailable", "denied", "failed"];
 
 /// What [`backup()`] is to do.
 #[derive(Debug, Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct BackupOptions {
+    /// Whose: empty is the account of the common options.
+    pub accounts: Vec<Account>,
     /// Where.
     pub regions: Regions,
+    /// How many accounts and regions are worked on at once: each has a budget of its own.
+    pub parallel: usize,
+    /// Only this share of the accounts and regions.
+    pub shard: Option<Shard>,
+    /// What the shards of one backup have in common; goes with `shard`.
+    pub joint: Option<JointId>,
     /// These functions; empty is all.
     pub functions: Vec<FunctionRef>,
     /// Which of their versions.
@@ -60,18 +78,33 @@ pub struct BackupOptions {
     pub aliases: bool,
     /// Keep the layer versions that are used.
     pub layers: bool,
+    /// Keep every layer version of the account, used or not.
+    pub all_layers: bool,
     /// A layer version that is deleted or denied makes the function's status partial.
     pub strict_layers: bool,
     /// Keep the names of environment variables and replace each value with null.
     pub redact_env: bool,
     /// Ask about every version again, and look in the store for every blob.
     pub refresh: bool,
+    /// Ask again about versions of which the last answer is older than this.
+    pub refresh_older_than: Option<SignedDuration>,
+    /// Failures that are known and accepted: lines of the statuses [`ACCEPTABLE`].
+    pub exceptions: Exceptions,
     /// Only say what would be done.
     pub dry_run: bool,
     /// Where packages lie on their way to a bucket; None is the system's directory for temporary files.
     pub spool_dir: Option<PathBuf>,
     /// The most bytes that lie there at once.
     pub spool_limit: u64,
+}
+
+impl BackupOptions {
+    /// Whether a function that was named is to be looked for in this account and region. With one account an ARN may be that
+    /// of a function of another, which the caller may read.
+    fn is_asked(&self, function: &FunctionRef, account: &OneAccount, region: &str) -> bool {
+        let of = function.account().filter(|_| self.accounts.len() > 1);
+        function.region().is_none_or(|r| r == region) && of.is_none_or(|a| a == account.number)
+    }
 }
 
 /// Backs up as `options` say, and hands `each` a line for everything that ends.
@@ -91,14 +124,15 @@ pub async fn backup(
     let begun = Instant::now();
     let began_at = Timestamp::now();
     let tally = Arc::new(Tally::new(reporter));
-    let places = tokio::select! {
+    let Units { units, run_id } = tokio::select! {
         biased;
         () = cancel.cancelled() => return Err(Error::interrupted()),
-        places = places(common, options, &tally) => places?,
+        units = units::units(common, options, &tally, each) => units?,
     };
     if !options.dry_run {
         store.prepare().await?;
     }
+    let history = history(store, options).await?;
     if !options.redact_env && !options.dry_run {
         tally.report(&Event::Warning {
             subject: store.name(),
@@ -106,23 +140,31 @@ pub async fn backup(
             hint: Some("--redact-env keeps their names only"),
         });
     }
-    let run_id = places.sessions[0].run_id().to_owned();
-    let jobs = places.sessions.iter().map(|session| {
+    let spools = Arc::new(Semaphore::new(
+        package::permits(options.spool_limit) as usize
+    ));
+    let packages = Packages::default();
+    let exceptions = Mutex::new(options.exceptions.clone());
+    let today = Zoned::now().date();
+    let jobs = units.iter().map(|unit| {
         let job = Job {
-            session,
-            lambda: Lambda::new(session, Arc::clone(&tally) as Arc<dyn Reporter>),
-            account: &places.account,
+            session: &unit.session,
+            lambda: Lambda::new(&unit.session, Arc::clone(&tally) as Arc<dyn Reporter>),
+            account: &unit.account,
+            history: &history,
             store,
             options,
             tally: &tally,
             cancel,
             each,
-            spools: &places.spools,
-            packages: &places.packages,
+            spools: &spools,
+            packages: &packages,
+            exceptions: &exceptions,
+            today,
         };
-        async move { (session.region(), Box::pin(job.run()).await) }
+        async move { (job.place(), Box::pin(job.run()).await) }
     });
-    let mut jobs = futures_util::stream::iter(jobs).buffer_unordered(REGIONS_AT_ONCE);
+    let mut jobs = futures_util::stream::iter(jobs).buffer_unordered(options.parallel.max(1));
     let (mut regions, mut fatal) = (Vec::new(), None);
     while let Some((region, done)) = jobs.next().await {
         match done {
@@ -139,82 +181,128 @@ pub async fn backup(
         return Err(error);
     }
     regions.sort_by(|a, b| (&a.account, &a.region).cmp(&(&b.account, &b.region)));
+    let stopped = stopped(&units, &tally, each);
+    warn_of_exceptions(&exceptions, options, &tally, today);
     let mut done = tally.into_backup(begun.elapsed(), cancel.is_cancelled());
-    if !options.dry_run && !regions.is_empty() {
-        let run = Run {
-            name: RunName::new(began_at, &run_id),
-            regions,
-            counts: done.counts.clone(),
-        };
+    done.stopped = stopped;
+    // The run of a shard says that the shard is done, also where it had nothing to do.
+    if !options.dry_run && (!regions.is_empty() || options.shard.is_some()) {
+        let ended = |unit: &units::Unit| unit.account.stopped().is_none();
+        let whole = !done.interrupted && units.iter().all(ended);
+        let run = shared_run(options, whole, began_at, &run_id, regions, &done.counts);
         store.publish(&run).await?;
         store.refresh_index(false).await?;
         done.run = Some(run.name);
+        done.joint = match &options.joint {
+            Some(id) => Some(store.seal(id, false).await?),
+            None => None,
+        };
     }
     done.elapsed = begun.elapsed();
     Ok(done)
 }
 
-/// Where to work, and as whom.
-struct Places {
-    account: String,
-    sessions: Vec<Session>,
-    spools: Arc<Semaphore>,
-    packages: Packages,
-}
-
-async fn places(
-    common: &SessionOptions,
-    options: &BackupOptions,
-    tally: &Arc<Tally>,
-) -> Result<Places> {
-    let mut sessions = named_sessions(common, options).await?;
-    // A function's ARN names its region, whatever else is asked.
-    for region in options.functions.iter().filter_map(FunctionRef::region) {
-        if !sessions.iter().any(|session| session.region() == region) {
-            sessions.push(sessions[0].in_region(region)?);
+/// What the store has of before.
+async fn history(store: &Store, options: &BackupOptions) -> Result<History> {
+    if options.dry_run {
+        // There may be no store yet.
+        match store.open().await {
+            Ok(()) => {}
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(History::empty()),
+            Err(e) => return Err(e),
         }
     }
-    let limit = package::permits(options.spool_limit);
-    Ok(Places {
-        account: account(&sessions[0], tally).await?,
-        sessions,
-        spools: Arc::new(Semaphore::new(limit as usize)),
-        packages: Packages::default(),
-    })
-}
-
-/// The sessions of the regions asked for. Without any, the region of the first function that names one serves.
-async fn named_sessions(common: &SessionOptions, options: &BackupOptions) -> Result<Vec<Session>> {
-    let of_arns = options.functions.iter().filter_map(FunctionRef::region);
-    let only_arns =
-        !options.functions.is_empty() && options.functions.iter().all(|f| f.region().is_some());
-    if options.regions == Regions::Own && only_arns {
-        let regions: Vec<String> = of_arns.map(ToOwned::to_owned).collect();
-        return sessions(common, &Regions::Named(regions)).await;
+    if let Some(id) = &options.joint
+        && let Some(run) = store.joint(id).await?
+    {
+        return Err(
+            Error::new(ErrorKind::Usage, format!("was sealed already, as {run}"))
+                .about(id.as_str())
+                .hint("give each backup of several machines an id of its own with --run-id"),
+        );
     }
-    sessions(common, &options.regions).await
+    if options.refresh {
+        return Ok(History::empty());
+    }
+    History::of(store).await
 }
 
-/// The account that is asked: STS says it; where STS cannot be reached, the first function's ARN.
-async fn account(session: &Session, tally: &Arc<Tally>) -> Result<String> {
-    let refused = match session.caller().await {
-        Ok(caller) => return Ok(caller.account),
-        Err(e) => e,
+fn shared_run(
+    options: &BackupOptions,
+    whole: bool,
+    began_at: Timestamp,
+    run_id: &str,
+    regions: Vec<RegionRef>,
+    counts: &BTreeMap<String, u64>,
+) -> Run {
+    let (id, part) = match (options.shard, &options.joint) {
+        (Some(shard), Some(joint)) => {
+            let joint = joint.clone();
+            let part = Part::Shard {
+                joint: joint.clone(),
+                shard,
+                whole,
+            };
+            (joint.shard_run(run_id), Some(part))
+        }
+        _ => (run_id.to_owned(), None),
     };
-    if matches!(
-        refused.kind(),
-        ErrorKind::NoCredentials | ErrorKind::CredentialsRefused | ErrorKind::Usage
-    ) {
-        return Err(refused);
+    Run {
+        name: RunName::new(began_at, &id),
+        regions,
+        counts: counts.clone(),
+        part,
     }
-    let lambda = Lambda::new(session, Arc::clone(tally) as Arc<dyn Reporter>);
-    let page = lambda
-        .functions(crate::lambda::Scope::Latest)
-        .next()
-        .await?;
-    let first = page.as_ref().and_then(|page| page.first());
-    match first.map(|listed| listed.account().to_owned()) {
-        Some(account) if !account.is_empty() => Ok(account),
-        _ => Err(refused),
+}
+
+/// Exceptions that have expired; and where everything was looked at, those of which nothing was true.
+fn warn_of_exceptions(
+    exceptions: &Mutex<Exceptions>,
+    options: &BackupOptions,
+    tally: &Tally,
+    today: Date,
+) {
+    let everything = options.functions.is_empty()
+        && options.selection.is_everything()
+        && options.versions == Versions::All
+        && options.shard.is_none()
+        && !options.dry_run;
+    let exceptions = region::lock(exceptions);
+    let told = if everything {
+        exceptions.warnings(today)
+    } else {
+        exceptions.expired(today)
+    };
+    drop(exceptions);
+    for warning in told {
+        tally.report(&Event::Warning {
+            subject: &warning.subject,
+            message: &warning.message,
+            hint: warning.hint.as_deref(),
+        });
     }
+}
+
+/// The accounts whose credentials ended, a line each; and the reason, where that ended the whole run.
+fn stopped(units: &[units::Unit], tally: &Tally, each: &(dyn Fn(&Line) + Sync)) -> Option<Error> {
+    let mut accounts: Vec<_> = units.iter().map(|unit| &unit.account).collect();
+    accounts.dedup_by(|a, b| Arc::ptr_eq(a, b));
+    for account in &accounts {
+        let Some(error) = account.stopped() else {
+            continue;
+        };
+        let line = Line {
+            kind: Kind::Account,
+            arn: account.number.clone(),
+            version: String::new(),
+            status: Status::Denied.name(),
+            bytes: None,
+            reason: Some(ledger::reason(error)),
+        };
+        tally.count(&line, Some(ledger::copy(error)));
+        each(&line);
+    }
+    let all = accounts.iter().all(|account| account.stopped().is_some());
+    let first = accounts.iter().find_map(|account| account.stopped());
+    first.filter(|_| all).map(ledger::copy)
 }

@@ -1,7 +1,7 @@
 //! Which runs may go: rules that are applied to each function over the runs that hold it, as restic applies them to each
 //! host and path. A run stays as long as any function needs it, so that what is gone from AWS is not lost by counting.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
@@ -10,7 +10,7 @@ use jiff::{Span, Timestamp};
 use super::Store;
 use super::entry::Subject;
 use super::error::concerns_one_run;
-use super::run::{RunName, Scope};
+use super::run::{Part, RunName, Scope};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Functions that are named where a reason is shown.
@@ -80,6 +80,9 @@ pub struct Forgotten {
 /// What a run holds.
 struct View {
     name: RunName,
+    part: Option<Part>,
+    /// The digests of its regions' indexes.
+    indexes: BTreeSet<String>,
     regions: Vec<(String, Scope)>,
     /// Numbers of functions.
     functions: Vec<Arc<Vec<u32>>>,
@@ -243,6 +246,8 @@ impl Store {
             };
             let mut view = View {
                 name: name.clone(),
+                part: run.part.clone(),
+                indexes: run.regions.iter().map(|r| r.index.digest.clone()).collect(),
                 regions: Vec::new(),
                 functions: Vec::new(),
             };
@@ -289,7 +294,11 @@ impl Store {
 /// Each run that stays, and why.
 fn by_rules(rules: &Rules, views: &[View], functions: &[String]) -> BTreeMap<RunName, Vec<Reason>> {
     let mut holders: Vec<Vec<usize>> = vec![Vec::new(); functions.len()];
+    let superseded: Vec<bool> = views.iter().map(|v| is_superseded(v, views)).collect();
     for (n, view) in views.iter().enumerate().rev() {
+        if superseded[n] {
+            continue;
+        }
         for function in view.functions.iter().flat_map(|all| all.iter()) {
             if let Some(runs) = holders.get_mut(*function as usize)
                 && runs.last() != Some(&n)
@@ -324,7 +333,8 @@ fn by_rules(rules: &Rules, views: &[View], functions: &[String]) -> BTreeMap<Run
     }
     // The next backup builds on these.
     let mut newest: BTreeMap<(&str, bool), &View> = BTreeMap::new();
-    for view in views {
+    let counted = views.iter().zip(&superseded).filter(|(_, gone)| !**gone);
+    for (view, _) in counted {
         for (place, scope) in &view.regions {
             newest.insert((place, false), view);
             if *scope == Scope::All {
@@ -345,6 +355,22 @@ fn by_rules(rules: &Rules, views: &[View], functions: &[String]) -> BTreeMap<Run
         }
     }
     keep
+}
+
+/// Whether a run is one of several machines', and the joint run has all that it has. It is then no point in time of its own.
+fn is_superseded(view: &View, views: &[View]) -> bool {
+    let (Part::Shard { joint: id, .. } | Part::Joint { joint: id, .. }) = (match &view.part {
+        Some(part) => part,
+        None => return false,
+    });
+    views.iter().any(|other| {
+        let size = |view: &View| (view.indexes.len(), view.name.clone());
+        matches!(&other.part, Some(Part::Joint { joint, .. }) if joint == id)
+            && other.name != view.name
+            && view.indexes.is_subset(&other.indexes)
+            // Of two joint runs with the same regions one has to stay.
+            && (matches!(view.part, Some(Part::Shard { .. })) || size(other) > size(view))
+    })
 }
 
 fn held_by_others(views: &[View], go: &[RunName]) -> std::collections::HashSet<u32> {

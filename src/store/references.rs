@@ -326,6 +326,7 @@ mod tests {
                 index: region.clone(),
             }],
             counts: BTreeMap::new(),
+            part: None,
         };
         store.publish(&run).await.unwrap();
         let all = vec![layer, config, image, list, package, function, region];

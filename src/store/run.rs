@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::entry::Entry;
+use super::joint::JointId;
 use super::manifest::{Descriptor, INDEX, Index, REGION, RUN};
-use super::{FORMAT, Store};
+use super::{FORMAT, Shard, Store};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The folder of the runs.
@@ -17,6 +18,10 @@ const TOOL: &str = "larder.tool";
 pub(super) const ACCOUNT: &str = "larder.account";
 pub(super) const REGION_NAME: &str = "larder.region";
 const SCOPE: &str = "larder.scope";
+const JOINT: &str = "larder.joint";
+const SHARD: &str = "larder.shard";
+const SHARDS: &str = "larder.shards";
+const ENDED: &str = "larder.ended";
 
 /// The name of a run: `20260131T020000.000Z-0123456789ab`. Names sort by time.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -119,6 +124,75 @@ pub struct Run {
     pub regions: Vec<RegionRef>,
     /// What was counted: `saved`, `unchanged` and so on.
     pub counts: BTreeMap<String, u64>,
+    /// Its part in a backup that several machines share; None of a run that stands alone.
+    pub part: Option<Part>,
+}
+
+/// What a run is of a backup that several machines share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    /// One machine's share.
+    Shard {
+        /// The id that all shards have.
+        joint: JointId,
+        /// Which share.
+        shard: Shard,
+        /// Whether it came to its end.
+        whole: bool,
+    },
+    /// All shares together.
+    Joint {
+        /// The id that all shards have.
+        joint: JointId,
+        /// Which shares are in it.
+        shards: Vec<u32>,
+        /// How many there are.
+        of: u32,
+    },
+}
+
+impl Part {
+    fn notes(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::Shard {
+                joint,
+                shard,
+                whole,
+            } => {
+                let ended = if *whole { "whole" } else { "early" };
+                vec![
+                    (JOINT, joint.to_string()),
+                    (SHARD, shard.to_string()),
+                    (ENDED, ended.to_owned()),
+                ]
+            }
+            Self::Joint { joint, shards, of } => {
+                let list: Vec<String> = shards.iter().map(ToString::to_string).collect();
+                vec![
+                    (JOINT, joint.to_string()),
+                    (SHARDS, format!("{}/{of}", list.join(","))),
+                ]
+            }
+        }
+    }
+
+    fn of_index(index: &Index) -> Option<Self> {
+        let joint = JointId::new(index.annotation(JOINT)?).ok()?;
+        if let Some(shard) = index.annotation(SHARD) {
+            return Some(Self::Shard {
+                joint,
+                shard: shard.parse().ok()?,
+                whole: index.annotation(ENDED) == Some("whole"),
+            });
+        }
+        let (list, of) = index.annotation(SHARDS)?.split_once('/')?;
+        let shards = list.split(',').map(str::parse).collect::<Result<_, _>>();
+        Some(Self::Joint {
+            joint,
+            shards: shards.ok()?,
+            of: of.parse().ok()?,
+        })
+    }
 }
 
 /// All runs of a store.
@@ -159,6 +233,9 @@ impl Run {
         ]);
         for (status, count) in &self.counts {
             annotations.insert(format!("larder.count.{status}"), count.to_string());
+        }
+        for (name, value) in self.part.iter().flat_map(Part::notes) {
+            annotations.insert(name.to_owned(), value);
         }
         Index::new(Some(RUN), regions.collect(), annotations).to_json()
     }
@@ -201,6 +278,7 @@ impl Run {
             name: name.clone(),
             regions: regions.collect(),
             counts: counts.collect(),
+            part: Part::of_index(&index),
         })
     }
 }
@@ -286,6 +364,18 @@ impl Store {
     /// # Errors
     /// It cannot be put, or there is another run of this name; or a prune took what it refers to.
     pub async fn publish(&self, run: &Run) -> Result<()> {
+        let new = self.publish_if_new(run).await?;
+        let file = run.name.file();
+        if !new && self.read(&file).await? != Some(run.to_json()) {
+            return Err(
+                Error::new(ErrorKind::Bug, "there is another run of this name").about(file),
+            );
+        }
+        Ok(())
+    }
+
+    /// The same, and answers whether there was none of this name.
+    pub(super) async fn publish_if_new(&self, run: &Run) -> Result<bool> {
         let json = run.to_json();
         // The same bytes as a blob, so that OCI tools find it.
         self.put_document(INDEX, json.clone()).await?;
@@ -293,12 +383,8 @@ impl Store {
         self.settle(&json, &run.name).await?;
         let file = run.name.file();
         let new = self.put_new_in(&self.durable, &file, json.clone()).await?;
-        if !new && self.read(&file).await?.as_ref() != Some(&json) {
-            return Err(
-                Error::new(ErrorKind::Bug, "there is another run of this name").about(file),
-            );
-        }
-        self.settle(&json, &run.name).await
+        self.settle(&json, &run.name).await?;
+        Ok(new)
     }
 }
 
@@ -341,6 +427,7 @@ mod tests {
                 },
             }],
             counts: BTreeMap::from([("saved".to_owned(), 3)]),
+            part: None,
         };
         let json = run.to_json();
         assert_eq!(Run::from_json(&json, &name).unwrap(), run);

@@ -133,6 +133,7 @@ fn every_call_that_aws_sees_is_in_the_table_of_permissions() {
     for arguments in [
         &["list", "--all-regions", "--tag", "a=b"][..],
         &["backup", "--store", "store", "zip", "own:$LATEST"],
+        &["backup", "--store", "store", "--all", "--layers", "all"],
     ] {
         bench.run(arguments).expect(0);
     }

@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::events::{Event, Reporter as _};
 use crate::function::FunctionRef;
 use crate::record::SCHEMA_VERSION;
-use crate::store::{Entry, RegionRef, Run, Runs, Scope, Store, Subject, concerns_one_run};
+use crate::store::{Entry, Part, RegionRef, Run, Runs, Scope, Store, Subject, concerns_one_run};
 
 /// Arguments of `larder store list`.
 #[derive(Debug, Args)]
@@ -148,6 +148,7 @@ async fn line(
             "regions": regions,
             "counts": run.counts,
             "bytes": bytes,
+            "part": part_json(run.part.as_ref()),
         });
         return print(&format!("{}\n", escape::json(&text.to_string())));
     }

@@ -3,7 +3,9 @@
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
+use super::layer_feed::LayerFeed;
 use super::prior::Prior;
+use super::units::OneAccount;
 use super::{BackupOptions, Tally};
 use crate::error::{Error, ErrorKind, Result};
 use crate::function::FunctionRef;
@@ -26,6 +28,10 @@ pub(super) enum Item {
         arn: String,
         known: Option<Box<Entry>>,
     },
+    /// A layer version of the account, used or not.
+    Layer { arn: String },
+    /// The layers cannot be listed, or no further.
+    LayersUnlisted { error: Error },
     /// A function that was named and cannot be listed.
     Unlisted { function: String, error: Error },
 }
@@ -36,10 +42,13 @@ pub(super) struct Feed<'a> {
     options: &'a BackupOptions,
     tally: &'a Tally,
     prior: &'a Mutex<Prior>,
+    account: &'a OneAccount,
     tagged: Option<BTreeSet<String>>,
     source: Source,
     /// Functions whose aliases are on the list.
     seen: HashSet<Box<str>>,
+    /// What comes after all functions.
+    layers: Option<LayerFeed>,
 }
 
 enum Source {
@@ -56,12 +65,13 @@ impl<'a> Feed<'a> {
         options: &'a BackupOptions,
         tally: &'a Tally,
         prior: &'a Mutex<Prior>,
+        account: &'a OneAccount,
         tagged: Option<BTreeSet<String>>,
     ) -> Self {
         let source = if options.functions.is_empty() {
             Source::All(Box::new(lambda.functions(options.versions.scope())))
         } else {
-            let here = |f: &&FunctionRef| f.region().is_none_or(|r| r == lambda.region());
+            let here = |f: &&FunctionRef| options.is_asked(f, account, lambda.region());
             Source::Named {
                 left: options.functions.iter().filter(here).cloned().collect(),
                 pages: None,
@@ -72,9 +82,11 @@ impl<'a> Feed<'a> {
             options,
             tally,
             prior,
+            account,
             tagged,
             source,
             seen: HashSet::new(),
+            layers: options.all_layers.then(|| LayerFeed::new(lambda)),
         }
     }
 
@@ -83,10 +95,13 @@ impl<'a> Feed<'a> {
     /// # Errors
     /// The region cannot be listed any further.
     pub(super) async fn next(&mut self) -> Result<Option<Vec<Item>>> {
+        if self.account.stopped().is_some() {
+            return Ok(None);
+        }
         match &mut self.source {
             Source::All(pages) => {
                 let Some(mut page) = pages.next().await? else {
-                    return Ok(None);
+                    return self.next_layers().await;
                 };
                 let (options, tagged) = (self.options, self.tagged.as_ref());
                 page.retain(|listed| {
@@ -96,6 +111,24 @@ impl<'a> Feed<'a> {
                 Ok(Some(self.items(page, None)))
             }
             Source::Named { .. } => self.next_named().await,
+        }
+    }
+
+    /// The layers, once all functions are listed. That they cannot be listed says nothing of the functions.
+    async fn next_layers(&mut self) -> Result<Option<Vec<Item>>> {
+        let Some(layers) = &mut self.layers else {
+            return Ok(None);
+        };
+        match layers.next().await {
+            Ok(Some(arns)) => {
+                let items = arns.into_iter().map(|arn| Item::Layer { arn });
+                Ok(Some(items.collect()))
+            }
+            Ok(None) => Ok(None),
+            Err(error) => {
+                self.layers = None;
+                Ok(Some(vec![Item::LayersUnlisted { error }]))
+            }
         }
     }
 

@@ -63,6 +63,23 @@ impl Job<'_> {
         Ok(cell)
     }
 
+    /// A layer version that is wanted because the account has it, used or not.
+    pub(super) async fn layer_of_the_account(
+        &self,
+        arn: &str,
+        shared: &Shared,
+    ) -> Result<(), Trouble> {
+        if self.options.dry_run {
+            return Ok(());
+        }
+        let cell = self.layer(arn, None, shared).await?;
+        // That one used by a function is denied is a fact about another account; this one is the account's own.
+        if let Some((ErrorKind::AccessDenied, _)) = filled(&cell)?.failure {
+            self.tally.layer_denied();
+        }
+        Ok(())
+    }
+
     async fn layer_once(
         &self,
         arn: &str,

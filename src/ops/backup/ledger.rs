@@ -10,6 +10,12 @@ use crate::events::{Event, Reporter};
 use crate::record::Status;
 use crate::store::RunName;
 
+/// The status of what was known to be there and was not asked about, because the credentials had ended.
+pub(super) const NOT_ATTEMPTED: &str = "not_attempted";
+
+/// The status of a failure that is known, and accepted by a line of `--accept`.
+pub(super) const ACCEPTED: &str = "accepted";
+
 /// What a line is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -21,6 +27,8 @@ pub enum Kind {
     Aliases,
     /// A region, which could not be listed, or not to its end.
     Region,
+    /// An account, of which nothing could be asked, or nothing more.
+    Account,
 }
 
 impl Kind {
@@ -31,6 +39,7 @@ impl Kind {
             Self::Layer => "layer",
             Self::Aliases => "aliases",
             Self::Region => "region",
+            Self::Account => "account",
         }
     }
 }
@@ -40,7 +49,7 @@ impl Kind {
 pub struct Line {
     /// What it is about.
     pub kind: Kind,
-    /// The ARN, without the version for a function; a region's name.
+    /// The ARN, without the version for a function; `ACCOUNT/REGION`; the ARN of an account's role, or its number.
     pub arn: String,
     /// The version; empty for aliases and regions.
     pub version: String,
@@ -72,6 +81,8 @@ pub struct Backup {
     pub counts: BTreeMap<String, u64>,
     /// Layer versions by status.
     pub layers: BTreeMap<String, u64>,
+    /// Layer versions that were asked for by themselves and denied.
+    pub layers_denied: u64,
     /// Functions whose aliases could not be had.
     pub aliases_failed: u64,
     /// Lambda@Edge's replicas, whose masters are what there is to keep.
@@ -80,12 +91,16 @@ pub struct Backup {
     pub bytes_downloaded: u64,
     /// Calls to Lambda by operation, each attempt counted.
     pub calls: BTreeMap<String, u64>,
+    /// Of a shard: how far the shards of this backup are, and the joint run where all are there.
+    pub joint: Option<crate::store::Sealed>,
     /// How long it took.
     pub elapsed: Duration,
     /// The first failure of anything.
     pub failure: Option<Error>,
     /// Regions that could not be listed.
     pub regions_failed: u64,
+    /// Accounts whose role was refused, or whose credentials ended.
+    pub accounts_failed: u64,
     /// Credentials ended, and could not be renewed: what was left was not attempted.
     pub stopped: Option<Error>,
     /// The user interrupted.
@@ -98,21 +113,31 @@ impl Backup {
     /// How many failed: partial, unavailable, denied, failed, aliases and regions.
     pub fn failures(&self) -> u64 {
         let of = |name: &str| self.counts.get(name).copied().unwrap_or_default();
-        let failed_layers = self.layers.get("failed").copied().unwrap_or_default();
-        let statuses = ["partial", "unavailable", "denied", "failed"];
+        let layers = |name: &str| self.layers.get(name).copied().unwrap_or_default();
+        let failed_layers = layers("failed") + layers("unavailable");
+        let statuses = ["partial", "unavailable", "denied", "failed", NOT_ATTEMPTED];
         statuses.into_iter().map(of).sum::<u64>()
             + self.aliases_failed
             + self.regions_failed
+            + self.accounts_failed
             + failed_layers
+            + self.layers_denied
     }
 
     /// How many are as good as they can be.
     pub fn successes(&self) -> u64 {
         let of = |name: &str| self.counts.get(name).copied().unwrap_or_default();
-        ["saved", "unchanged", "image", "planned", "partial"]
-            .into_iter()
-            .map(of)
-            .sum()
+        [
+            "saved",
+            "unchanged",
+            "image",
+            "planned",
+            "partial",
+            ACCEPTED,
+        ]
+        .into_iter()
+        .map(of)
+        .sum()
     }
 }
 
@@ -152,6 +177,10 @@ impl Tally {
                 state.regions_failed += 1;
                 None
             }
+            Kind::Account => {
+                state.accounts_failed += 1;
+                None
+            }
         };
         if let Some(by_status) = by_status {
             *by_status.entry(line.status.to_owned()).or_default() += 1;
@@ -174,6 +203,10 @@ impl Tally {
         self.state().replicas += 1;
     }
 
+    pub(super) fn layer_denied(&self) {
+        self.state().layers_denied += 1;
+    }
+
     pub(super) fn downloaded(&self, bytes: u64) {
         self.state().bytes_downloaded += bytes;
     }
@@ -185,14 +218,6 @@ impl Tally {
             state.plan.downloads += 1;
             state.plan.bytes += bytes;
         }
-    }
-
-    pub(super) fn stop(&self, error: Error) {
-        self.state().stopped.get_or_insert(error);
-    }
-
-    pub(super) fn is_stopped(&self) -> bool {
-        self.state().stopped.is_some()
     }
 
     pub(super) fn into_backup(self: Arc<Self>, elapsed: Duration, interrupted: bool) -> Backup {
@@ -237,6 +262,22 @@ pub(super) fn status_of(kind: ErrorKind) -> Status {
         | ErrorKind::UrlExpired
         | ErrorKind::NoCode => Status::Unavailable,
         _ => Status::Failed,
+    }
+}
+
+/// The same failure once more, its causes as text: what ends an account is told in its line, and may be the run's end too.
+pub(super) fn copy(error: &Error) -> Error {
+    let mut copy = Error::new(error.kind(), error.message());
+    if let Some(subject) = error.subject() {
+        copy = copy.about(subject);
+    }
+    let causes = error.causes();
+    if !causes.is_empty() {
+        copy = copy.because(causes.join(": "));
+    }
+    match error.hint_text() {
+        Some(hint) => copy.hint(hint),
+        None => copy,
     }
 }
 

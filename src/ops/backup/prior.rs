@@ -1,13 +1,81 @@
 //! What the store knows of an account and region from earlier runs.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
 
 use crate::error::{ErrorKind, Result};
 use crate::events::{Event, Reporter};
-use crate::store::{Entry, Scope, Store, Subject};
+use crate::store::{Entry, Run, RunName, Scope, Store, Subject};
 
-/// How many runs back are looked at for one that had the whole region.
-const RUNS_BACK: usize = 100;
+/// How many runs that had a part of the region are looked at for one that had the whole.
+const PARTS_BACK: usize = 100;
+/// How many runs are looked at all in all: one night of many machines makes as many.
+const RUNS_BACK: usize = 2000;
+
+/// The runs that there were when this one began, each read once for all accounts and regions, and only as far back as any of
+/// them needs.
+pub(super) struct History {
+    /// Newest first.
+    names: Vec<RunName>,
+    /// Those that were read so far; None where one cannot be used.
+    read: Mutex<Vec<Option<Arc<Run>>>>,
+}
+
+impl History {
+    /// Reads the names.
+    pub(super) async fn of(store: &Store) -> Result<Self> {
+        let mut names = store.runs().await?.names;
+        names.reverse();
+        names.truncate(RUNS_BACK);
+        Ok(Self {
+            names,
+            read: Mutex::default(),
+        })
+    }
+
+    /// Of no store, or where nothing of before counts.
+    pub(super) fn empty() -> Self {
+        Self {
+            names: Vec::new(),
+            read: Mutex::default(),
+        }
+    }
+
+    /// The `index`th run, counted from the newest; None after the last. One that cannot be used is warned about, once.
+    async fn run(
+        &self,
+        store: &Store,
+        index: usize,
+        reporter: &dyn Reporter,
+    ) -> Result<Option<Option<Arc<Run>>>> {
+        let mut read = self.read.lock().await;
+        while read.len() <= index {
+            let Some(name) = self.names.get(read.len()) else {
+                return Ok(None);
+            };
+            let run = match store.run(name).await {
+                Ok(run) => Some(Arc::new(run)),
+                Err(e) if is_of_the_run(e.kind()) => {
+                    warn(name, &e, reporter);
+                    None
+                }
+                Err(e) => return Err(e),
+            };
+            read.push(run);
+        }
+        Ok(read.get(index).cloned())
+    }
+}
+
+fn warn(name: &RunName, error: &crate::error::Error, reporter: &dyn Reporter) {
+    reporter.report(&Event::Warning {
+        subject: name.as_str(),
+        message: &format!("this run cannot be used: {error}"),
+        hint: Some("larder store check tells what is wrong with the store"),
+    });
+}
 
 /// The newest entry of each ARN.
 #[derive(Debug, Default)]
@@ -20,27 +88,15 @@ impl Prior {
     /// counts as not there: it costs calls, and no backup.
     pub(super) async fn read(
         store: &Store,
-        account: &str,
-        region: &str,
+        history: &History,
+        (account, region): (&str, &str),
         reporter: &dyn Reporter,
     ) -> Result<Self> {
         let mut prior = Self::default();
-        for name in store.runs().await?.names.iter().rev().take(RUNS_BACK) {
-            let warn = |error: &crate::error::Error| {
-                reporter.report(&Event::Warning {
-                    subject: name.as_str(),
-                    message: &format!("this run cannot be used: {error}"),
-                    hint: Some("larder store check tells what is wrong with the store"),
-                });
-            };
-            let run = match store.run(name).await {
-                Ok(run) => run,
-                Err(e) if is_of_the_run(e.kind()) => {
-                    warn(&e);
-                    continue;
-                }
-                Err(e) => return Err(e),
-            };
+        let (mut index, mut parts, mut last) = (0, 0, String::new());
+        while let Some(run) = history.run(store, index, reporter).await? {
+            index += 1;
+            let Some(run) = run else { continue };
             let Some(of_region) = run
                 .regions
                 .iter()
@@ -48,15 +104,21 @@ impl Prior {
             else {
                 continue;
             };
+            // The joint run of several machines has what the run of one had.
+            if of_region.index.digest == last {
+                continue;
+            }
+            last.clone_from(&of_region.index.digest);
             match store.entries(of_region).await {
                 Ok(entries) => prior.add(entries),
                 Err(e) if is_of_the_run(e.kind()) => {
-                    warn(&e);
+                    warn(&run.name, &e, reporter);
                     continue;
                 }
                 Err(e) => return Err(e),
             }
-            if of_region.scope == Scope::All {
+            parts += 1;
+            if of_region.scope == Scope::All || parts == PARTS_BACK {
                 break;
             }
         }

@@ -1,20 +1,24 @@
 //! One account and region of a backup.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::StreamExt as _;
+use jiff::civil::Date;
 use tokio::sync::{OnceCell, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::feed::{Feed, Item};
 use super::layer::LayerHad;
-use super::ledger::{Kind, Line, Tally, reason, status_of};
+use super::ledger::{ACCEPTED, Kind, Line, NOT_ATTEMPTED, Tally, reason, status_of};
 use super::package::Packages;
-use super::prior::Prior;
-use super::{BackupOptions, Versions};
+use super::prior::{History, Prior};
+use super::units::OneAccount;
+use super::{ACCEPTABLE, BackupOptions, Versions};
 use crate::aws::Session;
+use crate::drift::accept::Exceptions;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, Reporter as _};
 use crate::lambda::Lambda;
@@ -28,7 +32,8 @@ const JOBS: usize = 16;
 pub(super) struct Job<'a> {
     pub(super) session: &'a Session,
     pub(super) lambda: Lambda,
-    pub(super) account: &'a str,
+    pub(super) account: &'a OneAccount,
+    pub(super) history: &'a History,
     pub(super) store: &'a Store,
     pub(super) options: &'a BackupOptions,
     pub(super) tally: &'a Arc<Tally>,
@@ -36,6 +41,8 @@ pub(super) struct Job<'a> {
     pub(super) each: &'a (dyn Fn(&Line) + Sync),
     pub(super) spools: &'a Arc<Semaphore>,
     pub(super) packages: &'a Packages,
+    pub(super) exceptions: &'a Mutex<Exceptions>,
+    pub(super) today: Date,
 }
 
 /// Why something was not done.
@@ -103,10 +110,13 @@ impl Job<'_> {
             self.options,
             self.tally,
             &shared.prior,
+            self.account,
             tagged,
         );
         let (mut entries, end) = self.work(feed, &shared).await?;
-        if end == End::Whole {
+        if self.account.stopped().is_some() {
+            self.never_listed(&shared);
+        } else if end == End::Whole {
             self.gone(&shared);
         }
         let layers = shared
@@ -121,24 +131,15 @@ impl Job<'_> {
             End::Whole if self.is_everything() => Scope::All,
             _ => Scope::Part,
         };
-        let put = self.store.put_region(self.account, region, scope, entries);
+        let put = self
+            .store
+            .put_region(&self.account.number, region, scope, entries);
         Ok(Some(put.await?))
     }
 
     async fn prior(&self) -> Result<Prior> {
-        if self.options.refresh {
-            return Ok(Prior::default());
-        }
-        if self.options.dry_run {
-            // There may be no store yet.
-            match self.store.open().await {
-                Ok(()) => {}
-                Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Prior::default()),
-                Err(e) => return Err(e),
-            }
-        }
-        let region = self.session.region();
-        let prior = Prior::read(self.store, self.account, region, &**self.tally).await?;
+        let place = (self.account.number.as_str(), self.session.region());
+        let prior = Prior::read(self.store, self.history, place, &**self.tally).await?;
         self.packages.know(prior.packages());
         Ok(prior)
     }
@@ -185,21 +186,16 @@ impl Job<'_> {
                 Some(Ok(Err(Trouble::Own(e)))) => {
                     return Err(Error::new(ErrorKind::Bug, "a failure has no line").because(e));
                 }
-                Some(Ok(Err(Trouble::Credentials(e)))) => {
-                    self.tally.stop(e);
-                    end = End::Early;
-                    break;
-                }
+                Some(Ok(Err(Trouble::Credentials(e)))) => self.account.stop(e),
                 Some(Ok(Err(Trouble::Run(e)))) => return Err(e),
                 Some(Err(e)) => {
                     self.unlisted(e)?;
                     end = End::Early;
                 }
             }
-            if self.tally.is_stopped() {
-                end = End::Early;
-                break;
-            }
+        }
+        if self.account.stopped().is_some() {
+            end = End::Early;
         }
         Ok((entries, end))
     }
@@ -207,9 +203,30 @@ impl Job<'_> {
     async fn item(&self, item: Item, shared: &Shared) -> Result<Option<Entry>, Trouble> {
         match item {
             Item::Version { listed, ask, known } => {
-                self.version(&listed, &ask, known.map(|k| *k), shared).await
+                if self.account.stopped().is_none() {
+                    match self.version(&listed, &ask, known.map(|k| *k), shared).await {
+                        Err(Trouble::Credentials(e)) => self.account.stop(e),
+                        done => return done,
+                    }
+                }
+                self.not_attempted(listed.function_arn(), listed.version());
+                Ok(None)
             }
+            Item::Aliases { .. } if self.account.stopped().is_some() => Ok(None),
             Item::Aliases { ask, arn, known } => self.aliases(&ask, &arn, known.map(|k| *k)).await,
+            Item::Layer { .. } | Item::LayersUnlisted { .. }
+                if self.account.stopped().is_some() =>
+            {
+                Ok(None)
+            }
+            Item::Layer { arn } => {
+                self.layer_of_the_account(&arn, shared).await?;
+                Ok(None)
+            }
+            Item::LayersUnlisted { error } => {
+                self.unlisted_part("its layers", error)?;
+                Ok(None)
+            }
             Item::Unlisted { function, error } => {
                 let line = Line {
                     kind: Kind::Function,
@@ -232,42 +249,95 @@ impl Job<'_> {
     /// The region cannot be listed, or no further: one line, not one for each function.
     fn unlisted(&self, error: Error) -> Result<()> {
         match error.kind() {
-            ErrorKind::NoCredentials => {
-                self.tally.stop(error);
+            ErrorKind::NoCredentials | ErrorKind::CredentialsRefused => {
+                self.account.stop(error);
                 return Ok(());
             }
             ErrorKind::Interrupted | ErrorKind::Bug => return Err(error),
             _ => {}
         }
+        self.region_line("the region could not be listed", error);
+        Ok(())
+    }
+
+    /// A list of the region beside its functions: what there is of `what` is not known.
+    pub(super) fn unlisted_part(&self, what: &str, error: Error) -> Result<(), Trouble> {
+        match Trouble::of(error) {
+            Trouble::Own(error) => {
+                self.region_line(&format!("{what} could not be listed"), error);
+                Ok(())
+            }
+            trouble => Err(trouble),
+        }
+    }
+
+    fn region_line(&self, message: &str, error: Error) {
+        let message = format!("{message}: {error}");
         let line = Line {
             kind: Kind::Region,
-            arn: self.session.region().to_owned(),
+            arn: self.place(),
             version: String::new(),
             status: status_of(error.kind()).name(),
             bytes: None,
             reason: Some(reason(&error)),
         };
         self.tally.report(&Event::Warning {
-            subject: self.session.region(),
-            message: &format!("the region could not be listed: {error}"),
+            subject: &self.place(),
+            message: &message,
             hint: error.hint_text(),
         });
         self.line(&line, Some(error));
-        Ok(())
+    }
+
+    /// `ACCOUNT/REGION`.
+    pub(super) fn place(&self) -> String {
+        format!("{}/{}", self.account.number, self.session.region())
+    }
+
+    /// The credentials ended before this was asked about.
+    fn not_attempted(&self, arn: &str, version: &str) {
+        let line = Line {
+            kind: Kind::Function,
+            arn: arn.to_owned(),
+            version: version.to_owned(),
+            status: NOT_ATTEMPTED,
+            bytes: None,
+            reason: Some("the credentials had ended".to_owned()),
+        };
+        self.line(&line, None);
+    }
+
+    /// What an earlier run had and the listing did not come to, because the credentials ended.
+    fn never_listed(&self, shared: &Shared) {
+        for entry in lock(&shared.prior).left() {
+            if self.is_meant(&entry) {
+                self.tally.listed(1);
+                self.not_attempted(function_arn(&entry.arn), entry.version());
+            }
+        }
+    }
+
+    /// Whether what an earlier run had is what this one looks for.
+    fn is_meant(&self, entry: &Entry) -> bool {
+        let named = self.options.functions.is_empty()
+            || self.options.functions.iter().any(|f| {
+                f.name() == entry.name()
+                    && f.qualifier().is_none_or(|q| q == entry.version())
+                    && self
+                        .options
+                        .is_asked(f, self.account, self.session.region())
+            });
+        // Tags of what is gone cannot be told.
+        named
+            && self.options.selection.matches_name(entry.name())
+            && self.options.selection.tags.is_empty()
+            && self.options.versions.holds(entry.version())
     }
 
     /// What an earlier run had, is meant, and is not listed any more.
     fn gone(&self, shared: &Shared) {
-        let left = super::region::lock(&shared.prior).left();
-        for entry in left {
-            let named = self.options.functions.is_empty()
-                || self.options.functions.iter().any(|f| {
-                    f.name() == entry.name() && f.qualifier().is_none_or(|q| q == entry.version())
-                });
-            // Tags of what is gone cannot be told.
-            let selected = self.options.selection.matches_name(entry.name())
-                && self.options.selection.tags.is_empty();
-            if named && selected && self.options.versions.holds(entry.version()) {
+        for entry in lock(&shared.prior).left() {
+            if self.is_meant(&entry) {
                 self.line(
                     &Line {
                         kind: Kind::Function,
@@ -284,8 +354,32 @@ impl Job<'_> {
     }
 
     pub(super) fn line(&self, line: &Line, failure: Option<Error>) {
-        self.tally.count(line, failure);
-        (self.each)(line);
+        let (line, failure) = match self.accepted(line) {
+            Some(accepted) => (Cow::Owned(accepted), None),
+            None => (Cow::Borrowed(line), failure),
+        };
+        self.tally.count(&line, failure);
+        (self.each)(&line);
+    }
+
+    /// The line of a failure that is known and accepted.
+    fn accepted(&self, line: &Line) -> Option<Line> {
+        if !matches!(line.kind, Kind::Function | Kind::Layer) || !ACCEPTABLE.contains(&line.status)
+        {
+            return None;
+        }
+        let versioned = format!("{}:{}", line.arn, line.version);
+        let names = [line.arn.as_str(), versioned.as_str()];
+        let found = lock(self.exceptions).find(&names, line.status, self.today)?;
+        let why = line.reason.as_deref().unwrap_or_default();
+        Some(Line {
+            status: ACCEPTED,
+            reason: Some(format!(
+                "{}: {why}; accepted by {}: {}",
+                line.status, found.place, found.reason
+            )),
+            ..line.clone()
+        })
     }
 }
 

@@ -51,6 +51,7 @@ impl Job<'_> {
             && known.listed == Some(fingerprint)
             && known.redacted == self.options.redact_env
             && (known.layers || !self.options.layers || listed.layers().is_empty())
+            && self.is_fresh(&known)
         {
             if self.options.layers {
                 self.carry_layers(listed, shared);
@@ -102,6 +103,14 @@ impl Job<'_> {
             }
             Err(trouble) => Err(trouble),
         }
+    }
+
+    /// Whether the last answer is as young as `--refresh-older-than` asks for.
+    fn is_fresh(&self, known: &Entry) -> bool {
+        self.options.refresh_older_than.is_none_or(|age| {
+            let asked: Option<Timestamp> = known.described_at.parse().ok();
+            asked.is_some_and(|asked| Timestamp::now().duration_since(asked) <= age)
+        })
     }
 
     fn plan(&self, listed: &Listed) {

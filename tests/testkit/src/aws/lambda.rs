@@ -8,7 +8,7 @@ use super::call::{Call, account_of, caller_arn};
 use super::describe::{get_configuration, get_function};
 use super::lists::{get_alias, list_aliases, list_functions, list_versions};
 use super::side::side_read;
-use super::wire::decode_path;
+use super::wire::{Message, decode_path};
 use super::world::{FunctionKey, FunctionState, Shared, World, partition};
 
 type Handler = fn(&Shared, &Call) -> Result<Answer, LambdaError>;
@@ -18,6 +18,9 @@ struct Route {
     operation: &'static str,
     handler: Handler,
 }
+
+/// The path of two operations.
+const LAYERS: &str = "2018-10-31/layers";
 
 /// Every read: path (a star is one segment), operation, handler. All are GET.
 const ROUTES: &[Route] = &[
@@ -45,10 +48,13 @@ const ROUTES: &[Route] = &[
         super::layer::get_by_number,
     ),
     route(
-        "2018-10-31/layers",
-        "GetLayerVersionByArn",
-        super::layer::get_by_arn,
+        "2018-10-31/layers/*/versions",
+        "ListLayerVersions",
+        super::layer::list_layer_versions,
     ),
+    // Told apart from the next one by its query.
+    route(LAYERS, "ListLayers", super::layer::list_layers),
+    route(LAYERS, "GetLayerVersionByArn", super::layer::get_by_arn),
     route("2015-03-31/functions/*/policy", "GetPolicy", side_read),
     route(
         "2015-03-31/event-source-mappings",
@@ -128,16 +134,20 @@ pub(crate) fn owns(path: &str) -> bool {
 }
 
 /// The operation and its decoded arguments.
-pub(crate) fn find(method: &str, path: &str) -> Option<(&'static str, Vec<String>)> {
-    matching(method, path).map(|(route, arguments)| (route.operation, arguments))
+pub(crate) fn find(message: &Message) -> Option<(&'static str, Vec<String>)> {
+    matching(message).map(|(route, arguments)| (route.operation, arguments))
 }
 
-fn matching(method: &str, path: &str) -> Option<(&'static Route, Vec<String>)> {
-    if method != "GET" {
+fn matching(message: &Message) -> Option<(&'static Route, Vec<String>)> {
+    if message.method != "GET" {
         return None;
     }
-    let given: Vec<&str> = path.trim_matches('/').split('/').collect();
+    let given: Vec<&str> = message.path.trim_matches('/').split('/').collect();
+    let finds = message.query_value("find").is_some();
     ROUTES.iter().find_map(|route| {
+        if route.path == LAYERS && finds != (route.operation == "GetLayerVersionByArn") {
+            return None;
+        }
         let wanted: Vec<&str> = route.path.split('/').collect();
         let same = wanted.len() == given.len()
             && wanted
@@ -158,7 +168,7 @@ fn matching(method: &str, path: &str) -> Option<(&'static Route, Vec<String>)> {
 
 /// Answers a call to Lambda.
 pub(crate) fn answer(shared: &Shared, call: &Call) -> Answer {
-    let Some((route, _)) = matching(&call.message.method, &call.message.path) else {
+    let Some((route, _)) = matching(call.message) else {
         return LambdaError::new(
             404,
             "UnknownOperationException",

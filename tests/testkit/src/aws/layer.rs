@@ -4,7 +4,7 @@ use super::answer::{Answer, LambdaError};
 use super::call::{ACCOUNT, Call, account_of, caller_arn};
 use super::clock::lambda_time;
 use super::lambda::not_found;
-use super::world::{LayerState, Shared, SharedRef, Stated, code_sha256, partition};
+use super::world::{LayerState, Shared, SharedRef, Stated, World, code_sha256, partition};
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
@@ -122,7 +122,50 @@ impl LayerBuilder {
     }
 }
 
-/// `GetLayerVersionByArn`; the same path without `find` would be `ListLayers`, which is not served.
+/// `ListLayers`: the layers of the caller's account.
+pub(crate) fn list_layers(shared: &Shared, call: &Call) -> Result<Answer, LambdaError> {
+    let world = shared.world();
+    let mut layers: Vec<Value> = Vec::new();
+    for (layer, version) in own(&world, call) {
+        let arn = &layer.answer["LayerArn"];
+        layers.retain(|other| other["LayerArn"] != *arn);
+        layers.push(json!({
+            "LayerName": arn.as_str().and_then(|arn| arn.rsplit(':').next()),
+            "LayerArn": arn,
+            "LatestMatchingVersion": version,
+        }));
+    }
+    super::lists::page(call, "Layers", layers)
+}
+
+/// `ListLayerVersions`, by name or ARN of the layer.
+pub(crate) fn list_layer_versions(shared: &Shared, call: &Call) -> Result<Answer, LambdaError> {
+    let world = shared.world();
+    let wanted = call.argument(0);
+    let versions = own(&world, call).filter(|(layer, _)| {
+        let arn = layer.answer["LayerArn"].as_str().unwrap_or_default();
+        arn == wanted || arn.rsplit(':').next() == Some(wanted)
+    });
+    let versions = versions.map(|(_, version)| version).collect();
+    super::lists::page(call, "LayerVersions", versions)
+}
+
+/// The layer versions of the caller's account, each as a list gives it.
+fn own<'a>(world: &'a World, call: &Call) -> impl Iterator<Item = (&'a LayerState, Value)> {
+    let account = account_of(world, call.access_key());
+    let region = call.region().to_owned();
+    let here = world.layers.iter().filter(move |(arn, layer)| {
+        arn.split(':').nth(4) == Some(account.as_str()) && layer.region == region
+    });
+    here.map(|(_, layer)| {
+        let mut version = layer.answer.clone();
+        version.remove("Content");
+        version.remove("LayerArn");
+        (layer, Value::Object(version))
+    })
+}
+
+/// `GetLayerVersionByArn`; the same path without `find` is `ListLayers`.
 pub(crate) fn get_by_arn(shared: &Shared, call: &Call) -> Result<Answer, LambdaError> {
     match call.message.query_value("Arn") {
         Some(arn) if call.message.query_value("find").as_deref() == Some("LayerVersion") => {

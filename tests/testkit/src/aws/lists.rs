@@ -108,7 +108,7 @@ pub(crate) fn get_alias(shared: &Shared, call: &Call) -> Result<Answer, LambdaEr
 }
 
 /// One page of a list: at most 50 items, whatever `MaxItems` says; `Marker` is opaque to the client.
-fn page(call: &Call, field: &str, items: Vec<Value>) -> Result<Answer, LambdaError> {
+pub(crate) fn page(call: &Call, field: &str, items: Vec<Value>) -> Result<Answer, LambdaError> {
     let size = match call
         .message
         .query_value("MaxItems")

@@ -182,7 +182,7 @@ async fn exchange(
 /// The operation of a request and the arguments in its path.
 fn name(message: &Message) -> (&'static str, Vec<String>) {
     if super::lambda::owns(&message.path) {
-        super::lambda::find(&message.method, &message.path).unwrap_or(("Unknown", Vec::new()))
+        super::lambda::find(message).unwrap_or(("Unknown", Vec::new()))
     } else if let Some(found) = super::registry::find(message) {
         found
     } else {
