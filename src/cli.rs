@@ -40,6 +40,7 @@ mod signing;
 mod snapshot;
 mod store;
 mod store_args;
+mod tally;
 mod unpack;
 mod verify;
 

@@ -132,6 +132,34 @@ pub enum Event<'a> {
         /// Bytes written since the last such event.
         bytes: u64,
     },
+    /// How much there will be to ask, said before it begins.
+    Estimated {
+        /// The account and region.
+        subject: &'a str,
+        /// Functions.
+        functions: u64,
+        /// Versions of them.
+        versions: u64,
+        /// Calls that will be made, at least.
+        calls: u64,
+        /// How long they take at this rate.
+        time: Duration,
+        /// Calls a second of the shared budget.
+        rate: f64,
+    },
+    /// How far a backup is.
+    BackedUp {
+        /// Function versions that have ended.
+        done: u64,
+        /// Of how many, as far as it is known.
+        total: u64,
+        /// Whether there may be any number more.
+        growing: bool,
+        /// Bytes of packages received.
+        bytes: u64,
+        /// What failed so far.
+        failed: u64,
+    },
     /// Of several functions, so many are done.
     Taken {
         /// How many.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use jiff::SignedDuration;
@@ -14,7 +15,7 @@ use super::exit::Exit;
 use super::help::Example;
 use super::list::VersionsArg;
 use super::output::{Summary, Tone, print};
-use super::quantity::{count, parse_age, parse_size, size, time};
+use super::quantity::{count, parse_age, parse_size, size, time, whole_time};
 use super::scale::ScaleArgs;
 use super::store_args::StoreArgs;
 use super::{Context, escape, interrupt};
@@ -97,7 +98,11 @@ pub struct BackupArgs {
     #[command(flatten)]
     pub selection: SelectionArgs,
 
-    /// What to ask beside GetFunction: nothing, or ListAliases for each function
+    /// What to ask beside GetFunction: nothing, the aliases, or everything there is about a function
+    ///
+    /// With full it is policies, URLs, event sources, runtime management, code signing, concurrency and recursion: some
+    /// eight calls a function and two a version, in each run, because the listing does not show what of it changed. How long
+    /// that takes at --max-rate is said before it begins.
     #[arg(long, value_name = "WHAT", default_value = "aliases", value_enum)]
     pub config: ConfigArg,
 
@@ -150,6 +155,8 @@ pub enum ConfigArg {
     None,
     /// The aliases too.
     Aliases,
+    /// The aliases, and what is beside the code: policies, URLs, event sources and more.
+    Full,
 }
 
 /// `--layers`.
@@ -206,7 +213,10 @@ impl BackupArgs {
         }
         match format {
             Format::Json => print(&format!("{}\n", summary_json(&done)))?,
-            Format::Text => context.output.result(&self.summary(&done), &())?,
+            Format::Text => {
+                let summary = self.summary(&done, context.settings.session.max_rate);
+                context.output.result(&summary, &())?;
+            }
         }
         ended(done)
     }
@@ -230,7 +240,8 @@ impl BackupArgs {
             functions: self.functions.iter().map(parse).collect::<Result<_>>()?,
             versions: self.versions.into(),
             selection: self.selection.selection()?,
-            aliases: self.config == ConfigArg::Aliases,
+            aliases: self.config != ConfigArg::None,
+            sides: self.config == ConfigArg::Full,
             layers: self.layers != LayersArg::None,
             all_layers: self.layers == LayersArg::All,
             strict_layers: self.strict_layers,
@@ -246,7 +257,7 @@ impl BackupArgs {
         })
     }
 
-    fn summary(&self, done: &Backup) -> Summary {
+    fn summary(&self, done: &Backup, max_rate: f64) -> Summary {
         let tone = if done.failures() == 0 && !done.interrupted && done.stopped.is_none() {
             Tone::Good
         } else {
@@ -265,13 +276,14 @@ impl BackupArgs {
             (!parts.is_empty()).then(|| parts.join(", "))
         };
         let plan = self.dry_run.then(|| {
+            let calls = done.plan.calls.values().sum();
+            let seconds = Duration::try_from_secs_f64(done.plan.seconds.ceil());
             format!(
-                "{}, {} to download",
-                count(
-                    done.plan.get_function,
-                    "call of GetFunction",
-                    "calls of GetFunction"
-                ),
+                "{} ({}), {} at {} a second; {} to download",
+                count(calls, "call", "calls"),
+                counts(&done.plan.calls).unwrap_or_default(),
+                whole_time(seconds.unwrap_or_default()),
+                max_rate,
                 size(done.plan.bytes)
             )
         });
@@ -362,6 +374,7 @@ fn summary_json(done: &Backup) -> String {
         "counts": done.counts,
         "layers": done.layers,
         "aliases_failed": done.aliases_failed,
+        "configs_failed": done.configs_failed,
         "regions_failed": done.regions_failed,
         "accounts_failed": done.accounts_failed,
         "joint": done.joint.as_ref().map(super::scale::joint_json),
@@ -370,7 +383,8 @@ fn summary_json(done: &Backup) -> String {
             && done.accounts_failed == 0,
         "bytes_downloaded": done.bytes_downloaded,
         "calls": done.calls,
-        "plan": {"get_function": done.plan.get_function, "downloads": done.plan.downloads, "bytes": done.plan.bytes},
+        "plan": {"get_function": done.plan.calls.get("GetFunction").copied().unwrap_or_default(),
+            "calls": done.plan.calls, "seconds": done.plan.seconds, "downloads": done.plan.downloads, "bytes": done.plan.bytes},
         "seconds": done.elapsed.as_secs_f64(),
     });
     escape::json(&json.to_string()).into_owned()
@@ -394,6 +408,7 @@ fn text_line(line: &Line) -> String {
         Kind::Function => "",
         Kind::Layer => "layer ",
         Kind::Aliases => "aliases of ",
+        Kind::Config => "configuration of ",
         Kind::Region => "region ",
         Kind::Account => "account ",
     };

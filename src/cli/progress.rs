@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::tally::Tally;
 use super::{escape, failure, quantity};
 use crate::events::{Event, Reporter};
 
@@ -60,6 +61,7 @@ enum Kind {
     Hashing,
     Unpacking,
     Taking,
+    BackingUp,
     Publishing,
 }
 
@@ -72,6 +74,7 @@ impl Kind {
             Self::Verifying | Self::Hashing => "verifying",
             Self::Unpacking => "unpacking",
             Self::Taking => "taking",
+            Self::BackingUp => "backing up",
             Self::Publishing => "publishing",
         }
     }
@@ -80,7 +83,7 @@ impl Kind {
     fn counts(self) -> bool {
         matches!(
             self,
-            Self::Downloading | Self::Pulling | Self::Hashing | Self::Unpacking
+            Self::Downloading | Self::Pulling | Self::Hashing | Self::Unpacking | Self::BackingUp
         )
     }
 }
@@ -94,6 +97,8 @@ struct Phase {
     total: u64,
     /// Blobs that are done, and of how many; of an image only.
     blobs: (u64, u64),
+    /// Of a backup only.
+    tally: Tally,
     since: Instant,
     rate: Rate,
     /// Whether the bar's style is this phase's yet.
@@ -108,6 +113,7 @@ impl Phase {
             subject,
             total,
             blobs: (0, 0),
+            tally: Tally::default(),
             since,
             rate: Rate::new(since),
             drawn: false,
@@ -131,6 +137,10 @@ impl Phase {
                 "{done} of {} done",
                 quantity::count(self.total, "function", "functions")
             );
+        }
+        if self.kind == Kind::BackingUp {
+            let time = now.saturating_duration_since(self.since);
+            return self.tally.state(done, self.total, time);
         }
         if !self.kind.counts() {
             return match self.total {
@@ -388,6 +398,43 @@ impl Reporter for Progress {
             Event::Unpacked { bytes } | Event::Hashed { bytes } => {
                 self.shared.done.fetch_add(bytes, Ordering::Relaxed);
             }
+            Event::Estimated {
+                subject,
+                functions,
+                versions,
+                calls,
+                time,
+                rate,
+            } => self.line(&format!(
+                "{}: {} and {}: {} or more, {} at {rate} a second",
+                escape::line(subject),
+                quantity::count(functions, "function", "functions"),
+                quantity::count(versions, "version", "versions"),
+                quantity::count(calls, "call", "calls"),
+                quantity::whole_time(time),
+            )),
+            Event::BackedUp {
+                done,
+                total,
+                growing,
+                bytes,
+                failed,
+            } => {
+                if self.kind() != Kind::BackingUp {
+                    self.enter(Kind::BackingUp, "", total);
+                    lock(&self.shared.phase).subject.clear();
+                }
+                self.shared.done.store(done, Ordering::Relaxed);
+                let mut phase = lock(&self.shared.phase);
+                // A bar shows again how long it is.
+                phase.drawn &= phase.total == total;
+                phase.total = total;
+                phase.tally = Tally {
+                    growing,
+                    bytes,
+                    failed,
+                };
+            }
             Event::Taken {
                 done,
                 total,
@@ -484,6 +531,12 @@ fn style(kind: Kind) -> ProgressStyle {
         ("{spinner:.cyan}", "{bar:16.cyan/dim}")
     } else {
         ("{spinner}", "{bar:16}")
+    };
+    // What is said beside the bar of a backup is long.
+    let bar = if kind == Kind::BackingUp {
+        bar.replace("16", "8")
+    } else {
+        bar.to_owned()
     };
     let template = if kind.counts() {
         format!("{spinner} {{prefix:11}} [{bar}] {{wide_msg}}")

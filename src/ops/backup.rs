@@ -11,13 +11,17 @@
 //! What was stored before an interruption is found again by its digest, so that a rerun downloads only what is missing.
 
 mod accounts;
+mod documents;
+mod estimate;
 mod feed;
+mod forecast;
 mod layer;
 mod layer_feed;
 mod ledger;
 mod package;
 mod prior;
 mod region;
+mod sides;
 mod units;
 mod version;
 
@@ -76,6 +80,8 @@ pub struct BackupOptions {
     pub selection: Selection,
     /// Keep the aliases: one ListAliases a function.
     pub aliases: bool,
+    /// Keep what is beside the code: policies, URLs, event sources and so on, some eight calls a function.
+    pub sides: bool,
     /// Keep the layer versions that are used.
     pub layers: bool,
     /// Keep every layer version of the account, used or not.
@@ -144,6 +150,7 @@ pub async fn backup(
         package::permits(options.spool_limit) as usize
     ));
     let packages = Packages::default();
+    tally.units(units.len());
     let exceptions = Mutex::new(options.exceptions.clone());
     let today = Zoned::now().date();
     let jobs = units.iter().map(|unit| {
@@ -154,6 +161,7 @@ pub async fn backup(
             history: &history,
             store,
             options,
+            max_rate: common.max_rate,
             tally: &tally,
             cancel,
             each,
@@ -185,6 +193,7 @@ pub async fn backup(
     warn_of_exceptions(&exceptions, options, &tally, today);
     let mut done = tally.into_backup(begun.elapsed(), cancel.is_cancelled());
     done.stopped = stopped;
+    done.plan.finish(options.parallel);
     // The run of a shard says that the shard is done, also where it had nothing to do.
     if !options.dry_run && (!regions.is_empty() || options.shard.is_some()) {
         let ended = |unit: &units::Unit| unit.account.stopped().is_none();

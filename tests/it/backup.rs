@@ -14,7 +14,9 @@ use crate::harness::{Bench, Ran, finish, json, names, run, tool};
 
 mod accounts;
 mod choices;
+mod config;
 mod shards;
+mod trouble;
 
 const DIGEST: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
 

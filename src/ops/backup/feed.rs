@@ -3,6 +3,8 @@
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
+use super::estimate::Estimate;
+use super::forecast::Forecast;
 use super::layer_feed::LayerFeed;
 use super::prior::Prior;
 use super::units::OneAccount;
@@ -22,10 +24,13 @@ pub(super) enum Item {
         ask: String,
         known: Option<Box<Entry>>,
     },
-    /// The aliases of a function.
-    Aliases {
+    /// What is asked about the region itself.
+    Region,
+    /// What is asked about a function once: its aliases, and what is beside its code.
+    Function {
         ask: String,
         arn: String,
+        image: bool,
         known: Option<Box<Entry>>,
     },
     /// A layer version of the account, used or not.
@@ -40,10 +45,14 @@ pub(super) enum Item {
 pub(super) struct Feed<'a> {
     lambda: &'a Lambda,
     options: &'a BackupOptions,
+    forecast: &'a Forecast<'a>,
     tally: &'a Tally,
     prior: &'a Mutex<Prior>,
     account: &'a OneAccount,
     tagged: Option<BTreeSet<String>>,
+    estimate: &'a Mutex<Estimate>,
+    /// Whether the region itself was given out.
+    region: bool,
     source: Source,
     /// Functions whose aliases are on the list.
     seen: HashSet<Box<str>>,
@@ -63,10 +72,12 @@ impl<'a> Feed<'a> {
     pub(super) fn new(
         lambda: &'a Lambda,
         options: &'a BackupOptions,
+        forecast: &'a Forecast<'a>,
         tally: &'a Tally,
         prior: &'a Mutex<Prior>,
         account: &'a OneAccount,
         tagged: Option<BTreeSet<String>>,
+        estimate: &'a Mutex<Estimate>,
     ) -> Self {
         let source = if options.functions.is_empty() {
             Source::All(Box::new(lambda.functions(options.versions.scope())))
@@ -80,10 +91,13 @@ impl<'a> Feed<'a> {
         Self {
             lambda,
             options,
+            forecast,
             tally,
             prior,
             account,
             tagged,
+            estimate,
+            region: !options.sides,
             source,
             seen: HashSet::new(),
             layers: options.all_layers.then(|| LayerFeed::new(lambda)),
@@ -101,8 +115,16 @@ impl<'a> Feed<'a> {
         match &mut self.source {
             Source::All(pages) => {
                 let Some(mut page) = pages.next().await? else {
-                    return self.next_layers().await;
+                    self.forecast.ended();
+                    return match self.next_layers().await? {
+                        None if !self.region => {
+                            self.region = true;
+                            Ok(Some(vec![Item::Region]))
+                        }
+                        items => Ok(items),
+                    };
                 };
+                self.asked("ListFunctions");
                 let (options, tagged) = (self.options, self.tagged.as_ref());
                 page.retain(|listed| {
                     options.versions.holds(listed.version())
@@ -112,6 +134,12 @@ impl<'a> Feed<'a> {
             }
             Source::Named { .. } => self.next_named().await,
         }
+    }
+
+    /// Counts a call that a backup makes as a dry run does.
+    fn asked(&self, operation: &'static str) {
+        let mut estimate = self.estimate.lock().unwrap_or_else(PoisonError::into_inner);
+        estimate.call(operation, 1);
     }
 
     /// The layers, once all functions are listed. That they cannot be listed says nothing of the functions.
@@ -149,6 +177,7 @@ impl<'a> Feed<'a> {
                     return unlisted(&function, error);
                 }
             };
+            self.asked("ListVersionsByFunction");
             let meant = |listed: &Listed| self.options.versions.holds(listed.version());
             let page = page.into_iter().filter(meant).collect();
             return Ok(Some(self.items(page, Some(&function))));
@@ -162,7 +191,10 @@ impl<'a> Feed<'a> {
             return Ok(Some(Vec::new()));
         }
         match self.lambda.configuration(&function).await {
-            Ok(listed) => Ok(Some(self.items(vec![listed], Some(&function)))),
+            Ok(listed) => {
+                self.asked("GetFunctionConfiguration");
+                Ok(Some(self.items(vec![listed], Some(&function))))
+            }
             Err(error) => unlisted(&function, error),
         }
     }
@@ -184,7 +216,13 @@ impl<'a> Feed<'a> {
                 self.seen.insert(arn.as_str().into());
                 let known = prior.take(Subject::Aliases, &arn).map(Box::new);
                 let ask = ask.clone();
-                items.push(Item::Aliases { ask, arn, known });
+                let image = listed.package_type() == "Image";
+                items.push(Item::Function {
+                    ask,
+                    arn,
+                    image,
+                    known,
+                });
             }
             count += 1;
             let known = prior.take(Subject::Function, &listed.version_arn());
@@ -194,7 +232,7 @@ impl<'a> Feed<'a> {
                 listed: Box::new(listed),
             });
         }
-        self.tally.listed(count);
+        self.forecast.listed(count);
         items
     }
 }

@@ -70,6 +70,9 @@ impl Job<'_> {
         shared: &Shared,
     ) -> Result<(), Trouble> {
         if self.options.dry_run {
+            if lock(&shared.prior).get(Subject::Layer, arn).is_none() {
+                lock(&shared.estimate).layer(arn);
+            }
             return Ok(());
         }
         let cell = self.layer(arn, None, shared).await?;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::estimate::Estimate;
 use crate::error::{Error, ErrorKind};
 use crate::events::{Event, Reporter};
 use crate::record::Status;
@@ -25,6 +26,8 @@ pub enum Kind {
     Layer,
     /// The aliases of a function, which could not be had.
     Aliases,
+    /// What is beside the code of a function or version, of which something could not be had.
+    Config,
     /// A region, which could not be listed, or not to its end.
     Region,
     /// An account, of which nothing could be asked, or nothing more.
@@ -38,6 +41,7 @@ impl Kind {
             Self::Function => "function",
             Self::Layer => "layer",
             Self::Aliases => "aliases",
+            Self::Config => "config",
             Self::Region => "region",
             Self::Account => "account",
         }
@@ -64,12 +68,27 @@ pub struct Line {
 /// What a dry run found.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Plan {
-    /// GetFunction calls that a backup would make.
-    pub get_function: u64,
+    /// Calls to Lambda that a backup would make, those that the dry run made among them. With the reads beside the code they
+    /// are at least so many: the policy of each alias comes on top.
+    pub calls: BTreeMap<String, u64>,
+    /// How long the calls take at the maximal rate, in seconds; the transfers come on top.
+    pub seconds: f64,
+    /// The same for each account and region.
+    pub units: Vec<f64>,
     /// Packages that are not in the store, as far as the listing tells.
     pub downloads: u64,
     /// Their size together, in bytes.
     pub bytes: u64,
+}
+
+impl Plan {
+    /// The time of all units, `at_once` of them together: that of the longest, or of all in turn, whichever is more.
+    pub(super) fn finish(&mut self, at_once: usize) {
+        let at_once = u32::try_from(at_once.max(1)).unwrap_or(u32::MAX);
+        let all: f64 = self.units.iter().sum();
+        let longest = self.units.iter().copied().fold(0.0, f64::max);
+        self.seconds = longest.max(all / f64::from(at_once));
+    }
 }
 
 /// What a backup came to.
@@ -85,6 +104,8 @@ pub struct Backup {
     pub layers_denied: u64,
     /// Functions whose aliases could not be had.
     pub aliases_failed: u64,
+    /// Functions and versions of which something beside the code could not be had.
+    pub configs_failed: u64,
     /// Lambda@Edge's replicas, whose masters are what there is to keep.
     pub replicas: u64,
     /// Bytes received, those received twice counted twice.
@@ -118,6 +139,7 @@ impl Backup {
         let statuses = ["partial", "unavailable", "denied", "failed", NOT_ATTEMPTED];
         statuses.into_iter().map(of).sum::<u64>()
             + self.aliases_failed
+            + self.configs_failed
             + self.regions_failed
             + self.accounts_failed
             + failed_layers
@@ -146,7 +168,10 @@ pub(super) struct Tally {
     reporter: Arc<dyn Reporter>,
     state: Mutex<Backup>,
     done: AtomicU64,
-    listed: AtomicU64,
+    failed: AtomicU64,
+    expected: AtomicU64,
+    /// Accounts and regions of which nobody knows yet how many versions they have.
+    unknown: AtomicU64,
 }
 
 impl Tally {
@@ -155,13 +180,32 @@ impl Tally {
             reporter,
             state: Mutex::default(),
             done: AtomicU64::new(0),
-            listed: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            expected: AtomicU64::new(0),
+            unknown: AtomicU64::new(0),
         }
     }
 
-    /// So many more versions were listed.
-    pub(super) fn listed(&self, count: usize) {
-        self.listed.fetch_add(count as u64, Ordering::Relaxed);
+    /// So many accounts and regions there are.
+    pub(super) fn units(&self, count: usize) {
+        self.unknown.store(count as u64, Ordering::Relaxed);
+    }
+
+    /// In the place of `before` versions `now` are expected.
+    pub(super) fn expect(&self, before: u64, now: u64) {
+        self.expected.fetch_add(now, Ordering::Relaxed);
+        self.expected.fetch_sub(before, Ordering::Relaxed);
+    }
+
+    /// Of one more account and region it is known how many versions it has.
+    pub(super) fn is_known(&self) {
+        self.unknown.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// How many versions are expected, and whether there may be any number more.
+    pub(super) fn expected(&self) -> (u64, bool) {
+        let unknown = self.unknown.load(Ordering::Relaxed);
+        (self.expected.load(Ordering::Relaxed), unknown > 0)
     }
 
     pub(super) fn count(&self, line: &Line, failure: Option<Error>) {
@@ -171,6 +215,10 @@ impl Tally {
             Kind::Layer => Some(&mut state.layers),
             Kind::Aliases => {
                 state.aliases_failed += 1;
+                None
+            }
+            Kind::Config => {
+                state.configs_failed += 1;
                 None
             }
             Kind::Region => {
@@ -187,20 +235,35 @@ impl Tally {
         }
         if let Some(failure) = failure {
             state.failure.get_or_insert(failure);
+            self.failed.fetch_add(1, Ordering::Relaxed);
         }
+        let bytes = state.bytes_downloaded;
         drop(state);
         if line.kind == Kind::Function && line.status != Status::Gone.name() {
             let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
-            self.reporter.report(&Event::Taken {
+            let (expected, growing) = self.expected();
+            self.reporter.report(&Event::BackedUp {
                 done,
-                total: self.listed.load(Ordering::Relaxed).max(done),
-                subject: "",
+                total: expected.max(done),
+                growing,
+                bytes,
+                failed: self.failed.load(Ordering::Relaxed),
             });
         }
     }
 
     pub(super) fn replica(&self) {
         self.state().replicas += 1;
+    }
+
+    /// What an account and region would take; its calls at `max_rate`.
+    pub(super) fn planned_calls(&self, estimate: &Estimate, max_rate: f64) {
+        let mut state = self.state();
+        for (operation, count) in estimate.calls() {
+            *state.plan.calls.entry((*operation).to_owned()).or_default() += count;
+        }
+        let seconds = estimate.seconds(max_rate);
+        state.plan.units.push(seconds);
     }
 
     pub(super) fn layer_denied(&self) {
@@ -213,7 +276,6 @@ impl Tally {
 
     pub(super) fn planned(&self, download: Option<u64>) {
         let mut state = self.state();
-        state.plan.get_function += 1;
         if let Some(bytes) = download {
             state.plan.downloads += 1;
             state.plan.bytes += bytes;
@@ -243,7 +305,9 @@ impl Reporter for Tally {
                     .entry((*operation).to_owned())
                     .or_default() += 1;
             }
-            Event::Warning { .. } | Event::Retrying { .. } => self.reporter.report(event),
+            Event::Warning { .. } | Event::Retrying { .. } | Event::Estimated { .. } => {
+                self.reporter.report(event);
+            }
             _ => {}
         }
     }

@@ -141,6 +141,13 @@ impl Prior {
         self.entries.remove(&(subject, arn.into()))
     }
 
+    /// How many function versions there were.
+    pub(super) fn functions(&self) -> u64 {
+        let keys = self.entries.keys();
+        keys.filter(|(subject, _)| *subject == Subject::Function)
+            .count() as u64
+    }
+
     /// The digests of all packages.
     pub(super) fn packages(&self) -> impl Iterator<Item = crate::digest::Sha256Digest> {
         self.entries.values().filter_map(|entry| entry.code)

@@ -10,18 +10,21 @@ use jiff::civil::Date;
 use tokio::sync::{OnceCell, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use super::estimate::{Estimate, of_function, of_version};
 use super::feed::{Feed, Item};
+use super::forecast::Forecast;
 use super::layer::LayerHad;
 use super::ledger::{ACCEPTED, Kind, Line, NOT_ATTEMPTED, Tally, reason, status_of};
 use super::package::Packages;
 use super::prior::{History, Prior};
+use super::sides::is_scaled;
 use super::units::OneAccount;
 use super::{ACCEPTABLE, BackupOptions, Versions};
 use crate::aws::Session;
 use crate::drift::accept::Exceptions;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, Reporter as _};
-use crate::lambda::Lambda;
+use crate::lambda::{Lambda, Listed, SideRead};
 use crate::record::Status;
 use crate::store::{Entry, RegionRef, Scope, Store};
 
@@ -36,6 +39,8 @@ pub(super) struct Job<'a> {
     pub(super) history: &'a History,
     pub(super) store: &'a Store,
     pub(super) options: &'a BackupOptions,
+    /// Calls a second of the shared budget.
+    pub(super) max_rate: f64,
     pub(super) tally: &'a Arc<Tally>,
     pub(super) cancel: &'a CancellationToken,
     pub(super) each: &'a (dyn Fn(&Line) + Sync),
@@ -72,6 +77,8 @@ impl Trouble {
 pub(super) struct Shared {
     pub(super) prior: Mutex<Prior>,
     pub(super) layers: Mutex<HashMap<String, Arc<OnceCell<LayerHad>>>>,
+    /// Of a dry run: what there would be to ask.
+    pub(super) estimate: Mutex<Estimate>,
     /// The layers that go into this run's index.
     pub(super) layer_entries: Mutex<BTreeMap<Box<str>, Entry>>,
 }
@@ -103,17 +110,28 @@ impl Job<'_> {
         let shared = Shared {
             prior: Mutex::new(prior),
             layers: Mutex::default(),
+            estimate: Mutex::default(),
             layer_entries: Mutex::default(),
         };
+        if self.options.sides
+            && let Err(e) = self.say_how_long().await
+        {
+            return self.unlisted(e).map(|()| None);
+        }
+        let before = lock(&shared.prior).functions();
+        let forecast = Forecast::new(self.tally, before);
         let feed = Feed::new(
             &self.lambda,
             self.options,
+            &forecast,
             self.tally,
             &shared.prior,
             self.account,
             tagged,
+            &shared.estimate,
         );
         let (mut entries, end) = self.work(feed, &shared).await?;
+        forecast.ended();
         if self.account.stopped().is_some() {
             self.never_listed(&shared);
         } else if end == End::Whole {
@@ -124,6 +142,10 @@ impl Job<'_> {
             .into_inner()
             .unwrap_or_else(PoisonError::into_inner);
         entries.extend(layers.into_values());
+        if self.options.dry_run {
+            self.tally
+                .planned_calls(&lock(&shared.estimate), self.max_rate);
+        }
         if self.options.dry_run || (end == End::Early && entries.is_empty()) {
             return Ok(None);
         }
@@ -200,32 +222,69 @@ impl Job<'_> {
         Ok((entries, end))
     }
 
-    async fn item(&self, item: Item, shared: &Shared) -> Result<Option<Entry>, Trouble> {
+    async fn item(&self, item: Item, shared: &Shared) -> Result<Vec<Entry>, Trouble> {
+        let none = Vec::new();
         match item {
             Item::Version { listed, ask, known } => {
                 if self.account.stopped().is_none() {
-                    match self.version(&listed, &ask, known.map(|k| *k), shared).await {
+                    let known = known.map(|k| *k);
+                    match self.version(&listed, &ask, known, shared).await {
                         Err(Trouble::Credentials(e)) => self.account.stop(e),
-                        done => return done,
+                        Err(trouble) => return Err(trouble),
+                        Ok(entry) => {
+                            let mut entries = Vec::from_iter(entry);
+                            entries.extend(self.beside_version(&listed, &ask, shared).await?);
+                            return Ok(entries);
+                        }
                     }
                 }
                 self.not_attempted(listed.function_arn(), listed.version());
-                Ok(None)
+                Ok(none)
             }
-            Item::Aliases { .. } if self.account.stopped().is_some() => Ok(None),
-            Item::Aliases { ask, arn, known } => self.aliases(&ask, &arn, known.map(|k| *k)).await,
+            Item::Function { .. } if self.account.stopped().is_some() => Ok(none),
+            Item::Function {
+                ask,
+                arn,
+                image,
+                known,
+            } => {
+                if self.options.dry_run {
+                    let mut estimate = lock(&shared.estimate);
+                    estimate.call("ListAliases", 1);
+                    if self.options.sides {
+                        estimate.reads(of_function(image));
+                    }
+                    return Ok(none);
+                }
+                let (aliases, names) = self.aliases(&ask, &arn, known.map(|k| *k)).await?;
+                let mut entries = Vec::from_iter(aliases);
+                if self.options.sides {
+                    let of = (ask.as_str(), arn.as_str(), image);
+                    entries.extend(self.sides_of_function(of, &names, shared).await?);
+                }
+                Ok(entries)
+            }
+            Item::Region if self.account.stopped().is_some() => Ok(none),
+            Item::Region => {
+                if self.options.dry_run {
+                    let mut estimate = lock(&shared.estimate);
+                    estimate.reads(std::iter::once(SideRead::EventSourceMappings));
+                    return Ok(none);
+                }
+                Ok(Vec::from_iter(self.sides_of_region(shared).await?))
+            }
             Item::Layer { .. } | Item::LayersUnlisted { .. }
                 if self.account.stopped().is_some() =>
             {
-                Ok(None)
+                Ok(none)
             }
             Item::Layer { arn } => {
                 self.layer_of_the_account(&arn, shared).await?;
-                Ok(None)
+                Ok(none)
             }
             Item::LayersUnlisted { error } => {
                 self.unlisted_part("its layers", error)?;
-                Ok(None)
+                Ok(none)
             }
             Item::Unlisted { function, error } => {
                 let line = Line {
@@ -241,9 +300,27 @@ impl Job<'_> {
                     reason: Some(reason(&error)),
                 };
                 self.line(&line, Some(error));
-                Ok(None)
+                Ok(none)
             }
         }
+    }
+
+    /// What is beside a version, where that is meant.
+    async fn beside_version(
+        &self,
+        listed: &Listed,
+        ask: &str,
+        shared: &Shared,
+    ) -> Result<Option<Entry>, Trouble> {
+        if !self.options.sides || self.account.stopped().is_some() {
+            return Ok(None);
+        }
+        if self.options.dry_run {
+            let reads = of_version(listed.version(), is_scaled(listed));
+            lock(&shared.estimate).reads(reads);
+            return Ok(None);
+        }
+        self.sides_of_version(listed, ask, shared).await
     }
 
     /// The region cannot be listed, or no further: one line, not one for each function.
@@ -311,7 +388,6 @@ impl Job<'_> {
     fn never_listed(&self, shared: &Shared) {
         for entry in lock(&shared.prior).left() {
             if self.is_meant(&entry) {
-                self.tally.listed(1);
                 self.not_attempted(function_arn(&entry.arn), entry.version());
             }
         }

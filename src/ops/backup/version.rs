@@ -2,9 +2,10 @@
 
 use jiff::Timestamp;
 
+use super::documents::Documents;
 use super::layer::{LayerHad, filled};
 use super::ledger::{Kind, Line, reason, status_of};
-use super::region::{Job, Shared, Trouble};
+use super::region::{Job, Shared, Trouble, lock};
 use crate::digest::Sha256Digest;
 use crate::error::{Error, ErrorKind};
 use crate::function::FunctionRef;
@@ -64,7 +65,7 @@ impl Job<'_> {
             }));
         }
         if self.options.dry_run {
-            self.plan(listed);
+            self.plan(listed, shared);
             line.status = "planned";
             self.line(&line, None);
             return Ok(None);
@@ -113,11 +114,19 @@ impl Job<'_> {
         })
     }
 
-    fn plan(&self, listed: &Listed) {
+    fn plan(&self, listed: &Listed, shared: &Shared) {
         let digest = listed.code_sha256_text();
         let digest = digest.and_then(|text| Sha256Digest::from_base64(text).ok());
         let download = digest.is_some_and(|digest| self.packages.insert(digest));
         self.tally.planned(listed.code_size().filter(|_| download));
+        let mut estimate = lock(&shared.estimate);
+        estimate.call("GetFunction", 1);
+        let known = lock(&shared.prior);
+        for layer in listed.layers().iter().filter(|_| self.options.layers) {
+            if known.get(Subject::Layer, &layer.arn).is_none() {
+                estimate.layer(&layer.arn);
+            }
+        }
     }
 
     async fn save(
@@ -298,22 +307,20 @@ impl Job<'_> {
         })
     }
 
-    /// Keeps the aliases of a function, if it has any.
+    /// Keeps the aliases of a function, if it has any; answers their names too.
     pub(super) async fn aliases(
         &self,
         ask: &str,
         arn: &str,
         known: Option<Entry>,
-    ) -> Result<Option<Entry>, Trouble> {
-        if self.options.dry_run {
-            return Ok(None);
-        }
+    ) -> Result<(Option<Entry>, Vec<String>), Trouble> {
+        let none = || (None, Vec::new());
         let asked_at = to_milliseconds(Timestamp::now());
         let aliases = match self.lambda.aliases(ask).await.map_err(Trouble::of) {
-            Ok(aliases) if aliases.is_empty() => return Ok(None),
+            Ok(aliases) if aliases.is_empty() => return Ok(none()),
             Ok(aliases) => aliases,
             // Deleted since it was listed.
-            Err(Trouble::Own(e)) if e.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(Trouble::Own(e)) if e.kind() == ErrorKind::NotFound => return Ok(none()),
             Err(Trouble::Own(e)) => {
                 let line = Line {
                     kind: Kind::Aliases,
@@ -324,10 +331,11 @@ impl Job<'_> {
                     reason: Some(reason(&e)),
                 };
                 self.line(&line, Some(e));
-                return Ok(None);
+                return Ok(none());
             }
             Err(trouble) => return Err(trouble),
         };
+        let names = aliases.iter().map(|alias| alias.name.clone()).collect();
         let answers = aliases
             .iter()
             .map(|alias| alias.answer.to_recorded_json(false));
@@ -335,27 +343,16 @@ impl Job<'_> {
         let answers: Vec<serde_json::Value> = answers.collect();
         let document = serde_json::json!({"FunctionArn": arn, "Aliases": answers});
         let document = document.to_string().into_bytes();
-        let kind = Subject::Aliases.artifact_type();
-        let put = self.store.put_document(kind, document.clone()).await;
-        let file = title(put.map_err(Trouble::Run)?, "aliases.json");
-        let (manifest, size) = self.put_manifest(kind, kind, document, vec![file]).await?;
-        let same = known.is_some_and(|known| known.manifest == manifest);
-        Ok(Some(Entry {
+        let documents = Documents {
             subject: Subject::Aliases,
-            arn: arn.into(),
-            manifest,
-            size,
-            status: if same {
-                Status::Unchanged
-            } else {
-                Status::Saved
-            },
-            described_at: asked_at.into(),
-            listed: None,
-            code: None,
+            arn: arn.to_owned(),
+            asked_at,
+            config: document.clone(),
+            files: vec![("aliases.json".to_owned(), document)],
             redacted: false,
-            layers: false,
-        }))
+        };
+        let entry = self.put_documents(documents, known).await?;
+        Ok((Some(entry), names))
     }
 }
 
