@@ -359,10 +359,9 @@ fn by_rules(rules: &Rules, views: &[View], functions: &[String]) -> BTreeMap<Run
 
 /// Whether a run is one of several machines', and the joint run has all that it has. It is then no point in time of its own.
 fn is_superseded(view: &View, views: &[View]) -> bool {
-    let (Part::Shard { joint: id, .. } | Part::Joint { joint: id, .. }) = (match &view.part {
-        Some(part) => part,
-        None => return false,
-    });
+    let Some(Part::Shard { joint: id, .. } | Part::Joint { joint: id, .. }) = &view.part else {
+        return false;
+    };
     views.iter().any(|other| {
         let size = |view: &View| (view.indexes.len(), view.name.clone());
         matches!(&other.part, Some(Part::Joint { joint, .. }) if joint == id)

@@ -165,8 +165,50 @@ async fn line(
         .collect();
     let mut parts: Vec<_> = run.counts.iter().map(|(k, n)| format!("{n} {k}")).collect();
     parts.extend(bytes.map(size));
-    let line = format!("{}  {}  {}", run.name, regions.join(", "), parts.join(", "));
+    // A night of many accounts is a line too.
+    let regions = match regions.len() {
+        0..=4 => regions.join(", "),
+        many => format!("{many} accounts and regions"),
+    };
+    let line = format!(
+        "{}  {regions}  {}{}",
+        run.name,
+        parts.join(", "),
+        part_text(run.part.as_ref())
+    );
     print(&format!("{}\n", escape::line(&line)))
+}
+
+/// What a run is of a backup by several machines.
+fn part_text(part: Option<&Part>) -> String {
+    match part {
+        None => String::new(),
+        Some(Part::Shard {
+            joint,
+            shard,
+            whole,
+        }) => {
+            let early = if *whole { "" } else { ", ended early" };
+            format!("  (shard {shard} of {joint}{early})")
+        }
+        Some(Part::Joint { joint, shards, of }) => {
+            format!("  (joint run of {joint}: {} of {of} shards)", shards.len())
+        }
+    }
+}
+
+fn part_json(part: Option<&Part>) -> serde_json::Value {
+    match part {
+        None => serde_json::Value::Null,
+        Some(Part::Shard {
+            joint,
+            shard,
+            whole,
+        }) => json!({"id": joint.as_str(), "shard": shard.to_string(), "whole": whole}),
+        Some(Part::Joint { joint, shards, of }) => {
+            json!({"id": joint.as_str(), "shards": shards, "of": of})
+        }
+    }
 }
 
 /// The versions of a function that a run holds.

@@ -218,3 +218,60 @@ fn rules_leave_alone_what_cannot_be_read() {
     store(&bench, "forget", &["--run", &names[1]]).expect(1);
     assert!(!file.exists());
 }
+
+/// Three shards and their joint run are one point in time.
+#[test]
+fn runs_of_shards_do_not_count_beside_the_joint_run() {
+    let bench = Bench::new();
+    bench.aws.regions(&["eu-west-1", "eu-central-1"]);
+    for (region, seed) in ["us-east-1", "eu-west-1", "eu-central-1"].iter().zip(1..) {
+        bench
+            .aws
+            .function("app")
+            .region(region)
+            .zip(zip(seed))
+            .create();
+    }
+    let mut joint = Vec::new();
+    for night in ["night-1", "night-2"] {
+        for shard in ["1/2", "2/2"] {
+            let arguments = [
+                "--all",
+                "--all-regions",
+                "--shard",
+                shard,
+                "--run-id",
+                night,
+            ];
+            backup(&bench, &arguments).expect(0);
+        }
+        let sealed = store(&bench, "seal", &["--run-id", night]).expect(0).json();
+        joint.push(sealed["run"].as_str().unwrap().to_owned());
+    }
+    // One shard of a third night has ended: no joint run has it.
+    let arguments = [
+        "--all",
+        "--all-regions",
+        "--shard",
+        "1/2",
+        "--run-id",
+        "night-3",
+    ];
+    let third = run_of(&backup(&bench, &arguments).expect(0));
+    assert_eq!(runs(&bench).len(), 7);
+    let forgot = store(&bench, "forget", &["--keep-last", "2"])
+        .expect(0)
+        .json();
+    let mut left = runs(&bench);
+    left.sort();
+    joint.push(third);
+    joint.sort();
+    assert_eq!(left, joint, "{forgot}");
+    is_sound(&bench);
+    for region in ["us-east-1", "eu-west-1", "eu-central-1"] {
+        let arguments = [
+            "restore", "--store", "store", "--region", region, "app", region,
+        ];
+        bench.run(&arguments).expect(0);
+    }
+}
