@@ -135,11 +135,10 @@ impl Store {
 
     async fn sizes(&self, out: &mut Checked) -> Result<HashMap<Sha256Digest, u64>> {
         let mut sizes = HashMap::new();
-        self.each_object(BLOBS, |blob| match digest_of(&blob.name) {
-            Some(digest) => {
+        self.each_object(BLOBS, |blob| {
+            if let Some(digest) = digest_of(&blob.name) {
                 sizes.insert(digest, blob.size);
-            }
-            None => {
+            } else {
                 let path = format!("{BLOBS}/{}", blob.name);
                 out.add("strange", path, "this is no blob's name");
             }

@@ -33,6 +33,9 @@ pub struct Rules {
     pub within: Option<Span>,
 }
 
+/// What tells one day, week, month or year from another.
+type Period = fn(Timestamp) -> (i16, i16);
+
 /// What [`Store::forget`] is to do.
 #[derive(Debug, Clone)]
 pub enum Forget {
@@ -109,7 +112,6 @@ impl Rules {
         let mut out = Vec::new();
         let last = self.last.unwrap_or(0) as usize;
         out.extend((0..times.len().min(last)).map(|n| (n, "last")));
-        type Period = fn(Timestamp) -> (i16, i16);
         let periods: [(&'static str, Option<u32>, Period); 4] = [
             ("daily", self.daily, |time| {
                 let date = time.to_zoned(TimeZone::UTC).date();

@@ -226,7 +226,7 @@ impl Prune<'_> {
         let strange = runs
             .strange
             .into_iter()
-            .filter(|path| path.ends_with(".json"));
+            .filter(|path| path.rsplit_once('.').is_some_and(|(_, end)| end == "json"));
         let strange = strange.map(|path| Finding {
             kind: "strange",
             path,

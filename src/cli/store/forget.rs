@@ -1,10 +1,5 @@
 //! `larder store forget`.
 
-#![expect(
-    clippy::doc_markdown,
-    reason = "doc comments of options are their help, shown as they are"
-)]
-
 use clap::Args;
 use jiff::Span;
 use serde_json::json;

@@ -66,9 +66,10 @@ impl ListArgs {
             for path in &strange {
                 warn(context, path, "this is no run's file", None);
             }
-            let sizes = match self.size {
-                true => Some(store.blob_sizes().await?),
-                false => None,
+            let sizes = if self.size {
+                Some(store.blob_sizes().await?)
+            } else {
+                None
             };
             let (mut indexes, mut unread) = (Indexes::default(), 0);
             for name in &names {
