@@ -92,7 +92,7 @@ fn every_kind_of_damage_to_every_kind_of_blob_is_found_and_mended() {
                 i32::from(part == "region"),
                 "{case}: {forget:?}"
             );
-            assert_eq!(runs(&bench), [run.clone()], "{case}");
+            assert_eq!(runs(&bench), *std::slice::from_ref(&run), "{case}");
 
             let restore = |name: &str| {
                 let dest = format!("{case} {name}").replace(", ", "-");
