@@ -168,11 +168,15 @@ impl Store {
     /// # Errors
     /// As for [`Store::open`]; or something else lies there, which would be written into.
     pub async fn prepare(&self) -> Result<()> {
+        // Looked at before the marker: another writer that makes it a store now puts that first, by way of a name like it.
+        let local = self.local.as_deref();
+        let others = local.is_some_and(|path| {
+            let names = files::names(path);
+            names.iter().any(|name| !name.starts_with(MARKER))
+        });
         if let Some(bytes) = self.read(MARKER).await? {
             self.judge(&bytes)?;
         } else {
-            let local = self.local.as_deref();
-            let others = local.is_some_and(|path| !files::names(path).is_empty());
             if others || self.read(OCI_LAYOUT).await?.is_some() {
                 return Err(Error::new(
                     ErrorKind::DestinationExists,

@@ -5,6 +5,7 @@
 //! - All versions of a function share one `Location`.
 //! - A partial ARN is answered with a status of 500 or 502.
 
+mod backup;
 mod credentials;
 mod front;
 mod machine;

@@ -1,12 +1,10 @@
 //! What there is to do in a region, as the listing brings it, page by page.
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
-use std::sync::{Mutex, PoisonError};
 
-use super::estimate::Estimate;
 use super::forecast::Forecast;
 use super::layer_feed::LayerFeed;
-use super::prior::Prior;
+use super::region::{Shared, lock};
 use super::units::OneAccount;
 use super::{BackupOptions, Tally};
 use crate::error::{Error, ErrorKind, Result};
@@ -47,10 +45,9 @@ pub(super) struct Feed<'a> {
     options: &'a BackupOptions,
     forecast: &'a Forecast<'a>,
     tally: &'a Tally,
-    prior: &'a Mutex<Prior>,
+    shared: &'a Shared,
     account: &'a OneAccount,
     tagged: Option<BTreeSet<String>>,
-    estimate: &'a Mutex<Estimate>,
     /// Whether the region itself was given out.
     region: bool,
     source: Source,
@@ -74,10 +71,9 @@ impl<'a> Feed<'a> {
         options: &'a BackupOptions,
         forecast: &'a Forecast<'a>,
         tally: &'a Tally,
-        prior: &'a Mutex<Prior>,
+        shared: &'a Shared,
         account: &'a OneAccount,
         tagged: Option<BTreeSet<String>>,
-        estimate: &'a Mutex<Estimate>,
     ) -> Self {
         let source = if options.functions.is_empty() {
             Source::All(Box::new(lambda.functions(options.versions.scope())))
@@ -93,10 +89,9 @@ impl<'a> Feed<'a> {
             options,
             forecast,
             tally,
-            prior,
+            shared,
             account,
             tagged,
-            estimate,
             region: !options.sides,
             source,
             seen: HashSet::new(),
@@ -138,8 +133,7 @@ impl<'a> Feed<'a> {
 
     /// Counts a call that a backup makes as a dry run does.
     fn asked(&self, operation: &'static str) {
-        let mut estimate = self.estimate.lock().unwrap_or_else(PoisonError::into_inner);
-        estimate.call(operation, 1);
+        lock(&self.shared.estimate).call(operation, 1);
     }
 
     /// The layers, once all functions are listed. That they cannot be listed says nothing of the functions.
@@ -147,7 +141,8 @@ impl<'a> Feed<'a> {
         let Some(layers) = &mut self.layers else {
             return Ok(None);
         };
-        match layers.next().await {
+        let asked = |operation| lock(&self.shared.estimate).call(operation, 1);
+        match layers.next(asked).await {
             Ok(Some(arns)) => {
                 let items = arns.into_iter().map(|arn| Item::Layer { arn });
                 Ok(Some(items.collect()))
@@ -202,7 +197,7 @@ impl<'a> Feed<'a> {
     fn items(&mut self, page: Vec<Listed>, named: Option<&FunctionRef>) -> Vec<Item> {
         let mut items = Vec::with_capacity(page.len());
         let mut count = 0;
-        let mut prior = self.prior.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut prior = lock(&self.shared.prior);
         for listed in page {
             if listed.master_arn().is_some() {
                 self.tally.replica();

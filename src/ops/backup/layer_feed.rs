@@ -24,22 +24,31 @@ impl LayerFeed {
         }
     }
 
-    /// The ARNs of more layer versions; None after the last.
+    /// The ARNs of more layer versions; None after the last. `asked` is told of each call.
     ///
     /// # Errors
     /// A call failed, after its retries.
-    pub(super) async fn next(&mut self) -> Result<Option<Vec<String>>> {
+    pub(super) async fn next(
+        &mut self,
+        mut asked: impl FnMut(&'static str),
+    ) -> Result<Option<Vec<String>>> {
         loop {
             if let Some(versions) = &mut self.versions {
                 match versions.next_layer_versions().await? {
-                    Some(arns) => return Ok(Some(arns)),
+                    Some(arns) => {
+                        asked("ListLayerVersions");
+                        return Ok(Some(arns));
+                    }
                     None => self.versions = None,
                 }
             } else if let Some(layer) = self.left.pop_front() {
                 self.versions = Some(self.lambda.layer_versions(&layer));
             } else if let Some(layers) = &mut self.layers {
                 match layers.next_layers().await? {
-                    Some(names) => self.left.extend(names),
+                    Some(names) => {
+                        asked("ListLayers");
+                        self.left.extend(names);
+                    }
                     None => self.layers = None,
                 }
             } else {

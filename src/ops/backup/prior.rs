@@ -43,17 +43,12 @@ impl History {
         }
     }
 
-    /// The `index`th run, counted from the newest; None after the last. One that cannot be used is warned about, once.
-    async fn run(
-        &self,
-        store: &Store,
-        index: usize,
-        reporter: &dyn Reporter,
-    ) -> Result<Option<Option<Arc<Run>>>> {
+    /// The `index`th run, counted from the newest. One that cannot be used is warned about, once.
+    async fn run(&self, store: &Store, index: usize, reporter: &dyn Reporter) -> Result<Had> {
         let mut read = self.read.lock().await;
         while read.len() <= index {
             let Some(name) = self.names.get(read.len()) else {
-                return Ok(None);
+                return Ok(Had::End);
             };
             let run = match store.run(name).await {
                 Ok(run) => Some(Arc::new(run)),
@@ -65,8 +60,21 @@ impl History {
             };
             read.push(run);
         }
-        Ok(read.get(index).cloned())
+        Ok(match read.get(index) {
+            Some(Some(run)) => Had::Run(Arc::clone(run)),
+            Some(None) => Had::Unusable,
+            None => Had::End,
+        })
     }
+}
+
+/// A run of the history.
+enum Had {
+    Run(Arc<Run>),
+    /// It was warned about.
+    Unusable,
+    /// There are no more.
+    End,
 }
 
 fn warn(name: &RunName, error: &crate::error::Error, reporter: &dyn Reporter) {
@@ -94,9 +102,16 @@ impl Prior {
     ) -> Result<Self> {
         let mut prior = Self::default();
         let (mut index, mut parts, mut last) = (0, 0, String::new());
-        while let Some(run) = history.run(store, index, reporter).await? {
+        loop {
+            let run = match history.run(store, index, reporter).await? {
+                Had::Run(run) => run,
+                Had::Unusable => {
+                    index += 1;
+                    continue;
+                }
+                Had::End => break,
+            };
             index += 1;
-            let Some(run) = run else { continue };
             let Some(of_region) = run
                 .regions
                 .iter()

@@ -125,10 +125,9 @@ impl Job<'_> {
             self.options,
             &forecast,
             self.tally,
-            &shared.prior,
+            &shared,
             self.account,
             tagged,
-            &shared.estimate,
         );
         let (mut entries, end) = self.work(feed, &shared).await?;
         forecast.ended();

@@ -131,13 +131,12 @@ fn everything_beside_the_code_is_read_in_each_run_and_stored_once() {
     let region = &found["arn:aws:lambda:us-east-1:123456789012:event-source-mapping"].0;
     assert_eq!(results(region)["ListEventSourceMappings"], "found");
     check(&bench, 0);
-    // An unchanged version is read again, and nothing new is stored but the run and its region.
-    let blobs = names(&bench.path("store/blobs/sha256")).len();
+    // An unchanged version is read again, and leads to the same documents.
     let asked = bench.aws.count("GetPolicy");
     let second = backup(&bench, &["--all", "--config", "full"]).expect(0);
     assert_eq!(summary(&second)["counts"]["unchanged"], 3);
     assert_eq!(bench.aws.count("GetPolicy"), 2 * asked);
-    assert!(names(&bench.path("store/blobs/sha256")).len() <= blobs + 2);
+    assert_eq!(configs(&bench), found);
     // A grant that appears without a new version is found.
     orders.side(
         "GetPolicy",
