@@ -24,7 +24,7 @@ fn summary(ran: &Ran) -> Value {
 #[test]
 fn an_account_of_hundreds_of_functions_comes_back_byte_for_byte() {
     let Some(venv) = Venv::get() else { return };
-    let Some(moto) = Moto::get(Mode::Server) else {
+    let Some(moto) = Moto::get(Mode::Endpoint) else {
         return;
     };
     let dir = tempfile::tempdir().unwrap();
