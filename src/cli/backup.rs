@@ -36,6 +36,9 @@ point of its own. Every function version ends as one of saved, unchanged, image,
 failed is tried again by the next run, which also finds what an interrupted one had stored. The store is an OCI image layout that \
 sha256sum and skopeo read too.
 
+With credentials that end the rest is not_attempted (exit 4); what a line of --accept names is accepted, and no failure. Several accounts \
+are named by --role-arn, given once for each, or --accounts-file; several machines share a backup by --shard.
+
 It needs lambda:ListFunctions, lambda:GetFunction, lambda:ListTags, lambda:ListAliases and lambda:GetLayerVersion, and for a store in a \
 bucket s3:GetObject, s3:PutObject and s3:ListBucket. The store holds the values of environment variables; see --redact-env.";
 

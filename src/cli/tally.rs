@@ -19,29 +19,27 @@ impl Tally {
     /// `120 of 500, 2 failed, 38 s left, 10/s, 1.20 MiB`.
     pub(super) fn state(self, done: u64, total: u64, time: Duration) -> String {
         let more = if self.growing { "+" } else { "" };
-        let mut out = format!("{done} of {total}{more}");
+        let mut parts = vec![format!("{done} of {total}{more}")];
         if self.failed > 0 {
-            out.push_str(&format!(", {} failed", self.failed));
+            parts.push(format!("{} failed", self.failed));
         }
         let seconds = time.as_secs_f64();
         if done > 0 && seconds >= 1.0 {
             let rate = quantity::to_f64(done) / seconds;
-            if !self.growing {
-                let left = quantity::to_f64(total.saturating_sub(done)) / rate;
-                if let Ok(left) = Duration::try_from_secs_f64(left.ceil()) {
-                    out.push_str(&format!(", {} left", quantity::whole_time(left)));
-                }
+            let left = quantity::to_f64(total.saturating_sub(done)) / rate;
+            if let (false, Ok(left)) = (self.growing, Duration::try_from_secs_f64(left.ceil())) {
+                parts.push(format!("{} left", quantity::whole_time(left)));
             }
-            out.push_str(&if rate < 10.0 {
-                format!(", {rate:.1}/s")
+            parts.push(if rate < 10.0 {
+                format!("{rate:.1}/s")
             } else {
-                format!(", {rate:.0}/s")
+                format!("{rate:.0}/s")
             });
         }
         if self.bytes > 0 {
-            out.push_str(&format!(", {}", quantity::size(self.bytes)));
+            parts.push(quantity::size(self.bytes));
         }
-        out
+        parts.join(", ")
     }
 }
 

@@ -240,7 +240,14 @@ impl Job<'_> {
                 self.not_attempted(listed.function_arn(), listed.version());
                 Ok(none)
             }
-            Item::Function { .. } if self.account.stopped().is_some() => Ok(none),
+            Item::Function { .. }
+            | Item::Region
+            | Item::Layer { .. }
+            | Item::LayersUnlisted { .. }
+                if self.account.stopped().is_some() =>
+            {
+                Ok(none)
+            }
             Item::Function {
                 ask,
                 arn,
@@ -263,7 +270,6 @@ impl Job<'_> {
                 }
                 Ok(entries)
             }
-            Item::Region if self.account.stopped().is_some() => Ok(none),
             Item::Region => {
                 if self.options.dry_run {
                     let mut estimate = lock(&shared.estimate);
@@ -271,11 +277,6 @@ impl Job<'_> {
                     return Ok(none);
                 }
                 Ok(Vec::from_iter(self.sides_of_region(shared).await?))
-            }
-            Item::Layer { .. } | Item::LayersUnlisted { .. }
-                if self.account.stopped().is_some() =>
-            {
-                Ok(none)
             }
             Item::Layer { arn } => {
                 self.layer_of_the_account(&arn, shared).await?;

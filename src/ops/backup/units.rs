@@ -74,14 +74,14 @@ pub(super) async fn units(
         };
         (&options.accounts[..], without_role)
     };
-    let (base, has_region) = first_session(&common, accounts, options).await?;
+    let (base, has_region) = Box::pin(first_session(&common, accounts, options)).await?;
     let several = accounts.len() > 1;
     let found = futures_util::stream::iter(accounts).map(|account| {
         let base = &base;
         async move {
             (
                 account,
-                of_account(base, has_region, account, options, tally).await,
+                Box::pin(of_account(base, has_region, account, options, tally)).await,
             )
         }
     });

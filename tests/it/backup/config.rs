@@ -209,6 +209,6 @@ fn a_dry_run_knows_the_calls_of_the_real_one() {
     let text = bench
         .run(&["backup", "--store", "other", "--all", "--dry-run"])
         .expect(0);
-    assert!(text.stderr.contains("at 5 a second"), "{}", text.stderr);
+    assert!(text.stdout.contains("at 5 a second"), "{text:?}");
     assert!(!bench.path("other").exists());
 }
