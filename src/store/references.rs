@@ -316,7 +316,8 @@ mod tests {
         let arn = "arn:aws:lambda:us-east-1:123456789012:function:f:1";
         function.annotations.insert(ARN.to_owned(), arn.to_owned());
         let region = Index::new(Some(REGION), vec![function.clone()], BTreeMap::new()).to_json();
-        let region = put(&store, INDEX, &region).await;
+        let mut region = put(&store, INDEX, &region).await;
+        region.artifact_type = Some(REGION.to_owned());
         let run = Run {
             name: RunName::parse("20260131T020304.005Z-ab").unwrap(),
             regions: vec![RegionRef {

@@ -355,7 +355,11 @@ impl Store {
             account: account.to_owned(),
             region: region.to_owned(),
             scope,
-            index: self.put_document(INDEX, json).await?,
+            // As it comes back from a run.
+            index: Descriptor {
+                artifact_type: Some(REGION.to_owned()),
+                ..self.put_document(INDEX, json).await?
+            },
         })
     }
 
