@@ -42,7 +42,7 @@ pub use ledger::Ledger;
 pub use remove::remove_tree;
 #[doc(hidden)]
 pub use rig::{Checkpoint, Rig};
-pub use spool::{create_private_dir, sync_directory_tree, unnamed};
+pub use spool::{create_private_dir, remove_stale_uploads, sync_directory_tree, unnamed};
 pub use staging::{PublishOptions, Published, Staging, repair};
 pub use tree::read_tree;
 pub use walk::{Below, Node, Walk};

@@ -18,10 +18,15 @@ mod blob;
 pub mod check;
 mod entry;
 mod error;
+pub mod forget;
+mod guard;
 mod index;
 mod joint;
 mod location;
 mod manifest;
+mod objects;
+pub mod prune;
+mod references;
 mod run;
 mod shard;
 
@@ -39,9 +44,11 @@ use tokio::sync::Semaphore;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files;
 use error::{Transience, failed, transience};
+use guard::Guard;
 
 pub use blob::Presence;
 pub use entry::{Entry, Subject};
+pub use error::concerns_one_run;
 pub use joint::{JointId, Sealed};
 pub use location::Location;
 pub use manifest::{
@@ -71,6 +78,8 @@ pub struct Store {
     /// The directory, of a store on this machine.
     local: Option<PathBuf>,
     memory: Arc<Semaphore>,
+    /// What keeps a prune from taking what is being written.
+    guard: Arc<Guard>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -106,6 +115,7 @@ impl Store {
             name: path.display().to_string(),
             local: Some(path.to_owned()),
             memory: Arc::new(Semaphore::new(UPLOAD_MEMORY)),
+            guard: Arc::default(),
         })
     }
 
@@ -128,6 +138,7 @@ impl Store {
             name: name.to_owned(),
             local: None,
             memory: Arc::new(Semaphore::new(UPLOAD_MEMORY)),
+            guard: Arc::default(),
         }
     }
 
@@ -182,7 +193,7 @@ impl Store {
             let layout = b"{\"imageLayoutVersion\":\"1.0.0\"}\n".to_vec();
             self.put_new(OCI_LAYOUT, layout).await?;
         }
-        Ok(())
+        self.watch().await
     }
 
     fn judge(&self, bytes: &[u8]) -> Result<()> {
@@ -268,8 +279,17 @@ impl Store {
 
     /// Puts an object, whatever is there.
     async fn put_over(&self, name: &str, bytes: Vec<u8>) -> Result<()> {
+        self.put_over_in(&self.objects, name, bytes).await
+    }
+
+    async fn put_over_in(
+        &self,
+        objects: &Arc<dyn ObjectStore>,
+        name: &str,
+        bytes: Vec<u8>,
+    ) -> Result<()> {
         let path = Path::from(name);
-        let put = self.objects.put(&path, PutPayload::from(bytes));
+        let put = objects.put(&path, PutPayload::from(bytes));
         put.await.map_err(|e| self.failed(e, name))?;
         Ok(())
     }

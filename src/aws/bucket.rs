@@ -64,6 +64,8 @@ impl Session {
                 subject: format!("s3://{name}"),
             }))
             .with_client_options(client)
+            // Not every server that speaks like S3 has DeleteObjects.
+            .with_disable_bulk_delete(true)
             // The bytes are named by their SHA-256, and the server is to hold what it got against that.
             .with_checksum_algorithm(Checksum::SHA256)
             .with_retry(RetryConfig {

@@ -40,11 +40,12 @@ fn path_of(digest: &Sha256Digest) -> Path {
 }
 
 impl Store {
-    /// Whether a blob is there: one HEAD.
+    /// Whether a blob is there: one HEAD. A mark on it is renewed, so that no prune takes it away.
     ///
     /// # Errors
     /// The store cannot be reached, or refuses the credentials.
     pub async fn has(&self, digest: &Sha256Digest, size: u64) -> Result<Presence> {
+        self.renew_mark(digest).await?;
         let path = path_of(digest);
         match self.objects.head(&path).await {
             Ok(meta) if meta.size == size => Ok(Presence::Present),
@@ -67,6 +68,7 @@ impl Store {
     pub async fn put_document(&self, media_type: &str, bytes: Vec<u8>) -> Result<Descriptor> {
         let digest = Sha256Digest::of(&bytes);
         let descriptor = Descriptor::new(media_type, &digest, bytes.len() as u64);
+        self.renew_mark(&digest).await?;
         let path = path_of(&digest);
         let again = bytes.clone();
         if !self.put_new(path.as_ref(), bytes).await? {
@@ -97,6 +99,7 @@ impl Store {
     pub async fn put_package(&self, package: &Verified) -> Result<Descriptor> {
         let (digest, size) = (package.sha256(), package.size());
         let descriptor = Descriptor::new(super::PACKAGE, &digest, size);
+        self.renew_mark(&digest).await?;
         let path = path_of(&digest);
         let file = package
             .file()

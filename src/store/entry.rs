@@ -121,7 +121,7 @@ impl Entry {
     }
 
     /// The ARN without the version at its end.
-    pub fn function_arn(&self) -> &str {
+    pub fn unversioned(&self) -> &str {
         match self.arn.match_indices(':').nth(6) {
             Some((end, _)) => &self.arn[..end],
             None => &self.arn,

@@ -18,6 +18,14 @@ pub(super) enum Transience {
     WillNot,
 }
 
+/// Whether what failed is a run or a document of one (lost, damaged, of a newer version), and not the store.
+pub fn concerns_one_run(e: &Error) -> bool {
+    matches!(
+        e.kind(),
+        ErrorKind::Usage | ErrorKind::Mismatch | ErrorKind::NotFound
+    )
+}
+
 /// How long to wait after the attempt of this number, from 1.
 pub(super) fn pause(attempt: u32) -> Duration {
     let base = Duration::from_millis(200) * 2_u32.saturating_pow(attempt.min(6));
@@ -57,15 +65,20 @@ pub(super) fn failed(e: object_store::Error, subject: &str) -> Error {
         ErrorKind::Throttled => "the store asks to slow down",
         ErrorKind::DiskFull => "cannot be written: the disk is full",
         ErrorKind::Io => "cannot be read or written",
+        ErrorKind::Usage => "the bucket is in another region",
         _ => "the store failed",
     };
     let error = Error::new(kind, message).about(subject);
     let error = match kind {
+        ErrorKind::Usage => error.hint("name the bucket's region with --store-region"),
         ErrorKind::AccessDenied => error.hint(
-            "a store needs s3:GetObject, s3:PutObject and s3:ListBucket, and kms:GenerateDataKey and kms:Decrypt where it is encrypted with a key",
+            "a store needs s3:GetObject, s3:PutObject and s3:ListBucket (store forget and prune also s3:DeleteObject), and kms:GenerateDataKey and kms:Decrypt where it is encrypted with a key",
         ),
         ErrorKind::NotFound if is_of_the_bucket(&e) => {
             error.hint("there is no such bucket; larder makes none")
+        }
+        ErrorKind::CredentialsRefused => {
+            error.hint("are they the store's? --store-profile and --store-role-arn name others")
         }
         _ => error,
     };
@@ -79,7 +92,11 @@ fn kind(e: &object_store::Error) -> ErrorKind {
     use object_store::Error as E;
     match e {
         E::NotFound { .. } => ErrorKind::NotFound,
-        E::PermissionDenied { .. } => ErrorKind::AccessDenied,
+        // S3 says with a 403 too that it does not know the credentials.
+        E::PermissionDenied { .. } => match of_chain(e) {
+            ErrorKind::CredentialsRefused => ErrorKind::CredentialsRefused,
+            _ => ErrorKind::AccessDenied,
+        },
         E::Unauthenticated { .. } => ErrorKind::CredentialsRefused,
         E::InvalidPath { .. } | E::NotSupported { .. } | E::NotImplemented { .. } => ErrorKind::Bug,
         _ => of_chain(e),
@@ -102,8 +119,13 @@ fn of_chain(e: &object_store::Error) -> ErrorKind {
             }
             "SlowDown" => return ErrorKind::Throttled,
             "NoSuchBucket" => return ErrorKind::NotFound,
+            "PermanentRedirect" | "AuthorizationHeaderMalformed" => return ErrorKind::Usage,
             _ => {}
         }
+    }
+    // A redirect to another region's host has no answer that could be read.
+    if e.to_string().contains("incorrectly configured region") {
+        return ErrorKind::Usage;
     }
     match (status(e), find::<HttpError>(e).map(HttpError::kind)) {
         (Some(401), _) => ErrorKind::CredentialsRefused,

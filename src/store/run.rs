@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use futures_util::TryStreamExt as _;
 use jiff::Timestamp;
-use object_store::path::Path;
 
 use super::entry::Entry;
 use super::joint::JointId;
@@ -292,12 +290,10 @@ impl Store {
     /// The store cannot be listed.
     pub async fn runs(&self) -> Result<Runs> {
         let mut runs = Runs::default();
-        let mut files = self.objects.list(Some(&Path::from(RUNS)));
-        while let Some(file) = files.try_next().await.map_err(|e| self.failed(e, RUNS))? {
-            let file_name = file.location.filename().unwrap_or_default();
-            match file_name.strip_suffix(".json").and_then(RunName::parse) {
-                Some(name) if name.file() == file.location.as_ref() => runs.names.push(name),
-                _ => runs.strange.push(file.location.to_string()),
+        for object in self.list(RUNS).await? {
+            match object.name.strip_suffix(".json").and_then(RunName::parse) {
+                Some(name) => runs.names.push(name),
+                None => runs.strange.push(format!("{RUNS}/{}", object.name)),
             }
         }
         runs.names.sort();
@@ -359,14 +355,18 @@ impl Store {
             account: account.to_owned(),
             region: region.to_owned(),
             scope,
-            index: self.put_document(INDEX, json).await?,
+            // As it comes back from a run.
+            index: Descriptor {
+                artifact_type: Some(REGION.to_owned()),
+                ..self.put_document(INDEX, json).await?
+            },
         })
     }
 
-    /// Publishes a run: all that it refers to is in the store and durable before it appears.
+    /// Publishes a run: all that it refers to is in the store and durable before it appears, whatever a prune did meanwhile.
     ///
     /// # Errors
-    /// It cannot be put, or there is another run of this name.
+    /// It cannot be put, or there is another run of this name; or a prune took what it refers to.
     pub async fn publish(&self, run: &Run) -> Result<()> {
         let new = self.publish_if_new(run).await?;
         let file = run.name.file();
@@ -384,8 +384,11 @@ impl Store {
         // The same bytes as a blob, so that OCI tools find it.
         self.put_document(INDEX, json.clone()).await?;
         self.sync().await?;
+        self.settle(&json, &run.name).await?;
         let file = run.name.file();
-        self.put_new_in(&self.durable, &file, json).await
+        let new = self.put_new_in(&self.durable, &file, json.clone()).await?;
+        self.settle(&json, &run.name).await?;
+        Ok(new)
     }
 }
 

@@ -268,10 +268,9 @@ fn runs_are_points_in_time() {
         .expect(5);
     let listed = bench
         .run(&["store", "list", "--store", "store", "--output", "json"])
-        .expect(0)
-        .json();
-    assert_eq!(listed["runs"][0]["run"], run_1);
-    assert_eq!(listed["runs"].as_array().unwrap().len(), 2);
+        .expect(0);
+    assert_eq!(lines(&listed)[0]["run"], run_1);
+    assert_eq!(lines(&listed).len(), 2);
 }
 
 #[test]

@@ -38,5 +38,6 @@ mod reports;
 mod signature;
 mod snapshot;
 mod storage;
+mod store;
 mod tsa;
 mod verify;

@@ -8,9 +8,11 @@
 mod backup;
 mod credentials;
 mod drift;
+mod front;
 mod machine;
 mod packages;
 mod server;
+mod store;
 pub mod venv;
 
 use std::path::Path;

@@ -87,7 +87,7 @@ fn by_function(entries: Vec<Entry>, functions: &[FunctionRef]) -> BTreeMap<Strin
         if !named || entry.subject == Subject::Layer {
             continue;
         }
-        let of = kept.entry(entry.function_arn().to_owned()).or_default();
+        let of = kept.entry(entry.unversioned().to_owned()).or_default();
         match entry.subject {
             Subject::Function => {
                 of.versions.insert(entry.version().to_owned(), entry);
@@ -102,7 +102,7 @@ fn by_function(entries: Vec<Entry>, functions: &[FunctionRef]) -> BTreeMap<Strin
 async fn expectation(store: &Store, kept: Kept) -> Result<Expectation> {
     let first = kept.versions.values().next();
     let first = first.ok_or_else(|| Error::new(ErrorKind::Bug, "a function has no version"))?;
-    let arn = first.function_arn();
+    let arn = first.unversioned();
     let function: FunctionRef = arn.parse().map_err(|e| Error::from(e).about(arn))?;
     let source = Source::new(SourceKind::Store, store.name()).labelled(arn);
     let mut expected = Expectation::of_code(Target::of(function), source, Code::Unstated);
