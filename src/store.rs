@@ -22,6 +22,7 @@ mod index;
 mod location;
 mod manifest;
 mod run;
+mod staging;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -45,6 +46,7 @@ pub use manifest::{
     Descriptor, FUNCTION, Index, LAYER, MANIFEST, Manifest, PACKAGE, RECORD, Titled, title,
 };
 pub use run::{RegionRef, Run, RunName, Runs, Scope};
+pub use staging::StagingBucket;
 
 /// The version of the format that is written, and the newest that is read.
 pub const FORMAT: u32 = 1;

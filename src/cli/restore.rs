@@ -1,5 +1,8 @@
 //! `larder restore`.
 
+mod plan;
+mod to_lambda;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -15,15 +18,20 @@ use super::store_args::StoreArgs;
 use super::{Context, fetch, interrupt};
 use crate::error::{Error, Result};
 use crate::function::FunctionRef;
-use crate::ops::restore::{self, RestoreOptions, Restored};
+use crate::ops::restore::{self, RestoreOptions, Restored, Which};
+use to_lambda::ToLambdaArgs;
 
 pub(super) const ABOUT: &str = "\
-Restore a function version from a store to a directory.
+Restore a function version from a store to a directory, or with --to-lambda to AWS.
 
 DEST is made whole in one step, as fetch makes it: the package, verified again to be what Lambda stated when it was backed up, the \
 unpacked code, GetFunction's answer of that time, the layers that were kept, and the record. Without a version it is $LATEST, or the \
 highest version that the store has; an alias leads to the version that it led to then. Without --run and --at it is the newest \
-run that has the function.";
+run that has the function.
+
+With --to-lambda the plan is printed: what is created or changed, and what does not come back. Only --yes carries it out. \
+CodeSha256 in AWS is then that of the backup, or the command fails. Each change is refused when somebody else changed the \
+function meanwhile; a restoration that broke off is made again with the same command.";
 
 pub(super) const EXAMPLES: &[Example] = &[
     (
@@ -33,6 +41,14 @@ pub(super) const EXAMPLES: &[Example] = &[
     (
         "Version 7 as of a moment, to a place of your choice",
         "larder restore --store s3://my-backups/lambda --at 2026-01-31T12:00:00Z orders:7 /tmp/orders",
+    ),
+    (
+        "What it would take to bring a function back in AWS, then to do so",
+        "larder restore --store ./backup --to-lambda orders && larder restore --store ./backup --to-lambda --yes orders",
+    ),
+    (
+        "All versions to another account and region, under another name",
+        "larder restore --store ./backup --to-lambda --yes --versions all --profile dr --to-region eu-west-1 --to-name orders-dr --execution-role arn:aws:iam::210987654321:role/orders orders",
     ),
 ];
 
@@ -44,7 +60,7 @@ pub struct RestoreArgs {
     pub function: String,
 
     /// Directory to make [default: ./NAME, or ./NAME-VERSION]
-    #[arg(value_name = "DEST")]
+    #[arg(value_name = "DEST", conflicts_with = "to_lambda")]
     pub dest: Option<PathBuf>,
 
     /// Where from.
@@ -60,20 +76,24 @@ pub struct RestoreArgs {
     pub at: Option<Timestamp>,
 
     /// Keep the packages as they are, without unpacking
-    #[arg(long)]
+    #[arg(long, conflicts_with = "to_lambda")]
     pub no_unpack: bool,
 
     /// Replace DEST, if larder made it
-    #[arg(long)]
+    #[arg(long, conflicts_with = "to_lambda")]
     pub force: bool,
 
     /// Do not sync the file system before DEST is put in place
-    #[arg(long)]
+    #[arg(long, conflicts_with = "to_lambda")]
     pub no_sync: bool,
 
     /// Bounds of the unpacking.
     #[command(flatten)]
     pub limits: LimitArgs,
+
+    /// Back to AWS.
+    #[command(flatten)]
+    pub to_lambda: ToLambdaArgs,
 }
 
 fn instant(text: &str) -> std::result::Result<Timestamp, String> {
@@ -86,11 +106,17 @@ impl RestoreArgs {
     pub fn run(&self, context: &Context) -> Result<Exit> {
         let function = FunctionRef::new(&self.function, None)
             .map_err(|e| Error::from(e).about(&*self.function))?;
-        let options = RestoreOptions {
-            dest: self.dest.clone(),
+        let which = Which {
             region: context.settings.regions.first().cloned(),
             run: self.run.clone(),
             at: self.at,
+        };
+        if self.to_lambda.to_lambda {
+            return self.to_lambda.run(context, &self.store, &function, which);
+        }
+        let options = RestoreOptions {
+            dest: self.dest.clone(),
+            which,
             unpack: !self.no_unpack,
             force: self.force,
             limits: self.limits.limits(),

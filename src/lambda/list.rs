@@ -70,6 +70,7 @@ enum Of {
     Functions(Scope),
     Versions(String),
     Aliases(String),
+    Layer(String),
 }
 
 /// A list of more pages than this has no end: a region's, with 50 versions a page, would be half a million.
@@ -142,6 +143,22 @@ impl Lambda {
         Ok(aliases)
     }
 
+    /// The ARNs of the versions of a layer, the newest first. They are listed without their code.
+    ///
+    /// # Errors
+    /// A call failed, after its retries, or an answer is no list.
+    pub async fn layer_versions(&self, layer: &str) -> Result<Vec<String>> {
+        let mut pages = self.pages(Of::Layer(layer.to_owned()));
+        let mut versions = Vec::new();
+        while let Some(items) = pages.items(|_| true).await? {
+            let arns = items
+                .iter()
+                .filter_map(|item| item.text("/LayerVersionArn"));
+            versions.extend(arns.map(ToOwned::to_owned));
+        }
+        Ok(versions)
+    }
+
     pub(super) fn about<'a>(&'a self, operation: &'a str, subject: &'a str) -> Call<'a> {
         Call {
             operation,
@@ -195,6 +212,7 @@ impl Pages {
             Of::Functions(_) => ("ListFunctions", "Functions", &self.lambda.region),
             Of::Versions(function) => ("ListVersionsByFunction", "Versions", function),
             Of::Aliases(function) => ("ListAliases", "Aliases", function),
+            Of::Layer(layer) => ("ListLayerVersions", "LayerVersions", layer),
         }
     }
 
@@ -253,6 +271,20 @@ impl Pages {
                             .client
                             .list_aliases()
                             .function_name(function)
+                            .set_marker(marker.clone())
+                            .customize()
+                            .interceptor(capture)
+                            .send()
+                    })
+                    .await
+            }
+            Of::Layer(layer) => {
+                lambda
+                    .call(call, Budget::Shared, |capture| {
+                        lambda
+                            .client
+                            .list_layer_versions()
+                            .layer_name(layer)
                             .set_marker(marker.clone())
                             .customize()
                             .interceptor(capture)

@@ -33,6 +33,7 @@ mod parallel;
 mod proof;
 mod registry;
 mod reports;
+mod restore;
 mod signature;
 mod snapshot;
 mod storage;

@@ -83,13 +83,7 @@ impl LayerBuilder {
             self.account,
             self.name
         );
-        let prefix = format!("{layer_arn}:");
-        let number = 1 + world
-            .layers
-            .keys()
-            .filter_map(|arn| arn.strip_prefix(&prefix)?.parse::<u64>().ok())
-            .max()
-            .unwrap_or(0);
+        let number = next_number(&world, &layer_arn);
         let arn = format!("{layer_arn}:{number}");
         let digest = self.code_sha256.unwrap_or_else(|| code_sha256(&self.zip));
         let size = self.zip.len();
@@ -120,6 +114,14 @@ impl LayerBuilder {
         );
         arn
     }
+}
+
+/// The number of the next version of a layer.
+pub(crate) fn next_number(world: &super::world::World, layer_arn: &str) -> u64 {
+    let prefix = format!("{layer_arn}:");
+    let numbers = world.layers.keys();
+    let numbers = numbers.filter_map(|arn| arn.strip_prefix(&prefix)?.parse::<u64>().ok());
+    1 + numbers.max().unwrap_or(0)
 }
 
 /// `GetLayerVersionByArn`; the same path without `find` would be `ListLayers`, which is not served.

@@ -76,7 +76,7 @@ pub(crate) fn list_aliases(shared: &Shared, call: &Call) -> Result<Answer, Lambd
     page(call, "Aliases", items)
 }
 
-fn alias_answer(function: &FunctionState, name: &str) -> Value {
+pub(crate) fn alias_answer(function: &FunctionState, name: &str) -> Value {
     let Some(alias) = function.aliases.get(name) else {
         return Value::Null;
     };
@@ -84,8 +84,8 @@ fn alias_answer(function: &FunctionState, name: &str) -> Value {
         "AliasArn": format!("{}:{name}", function.arn()),
         "Name": name,
         "FunctionVersion": alias.version,
-        "Description": "",
-        "RevisionId": super::answer::request_uuid(),
+        "Description": alias.description,
+        "RevisionId": alias.revision,
     });
     if !alias.weights.is_empty() {
         answer["RoutingConfig"] = json!({ "AdditionalVersionWeights": alias.weights });
@@ -105,6 +105,30 @@ pub(crate) fn get_alias(shared: &Shared, call: &Call) -> Result<Answer, LambdaEr
             function.arn()
         )))
     }
+}
+
+pub(crate) fn list_layer_versions(shared: &Shared, call: &Call) -> Result<Answer, LambdaError> {
+    let world = shared.world();
+    let account = account_of(&world, call.access_key());
+    let region = call.region();
+    let layer = call.argument(0);
+    let prefix = if layer.starts_with("arn:") {
+        format!("{layer}:")
+    } else {
+        let partition = super::world::partition(region);
+        format!("arn:{partition}:lambda:{region}:{account}:layer:{layer}:")
+    };
+    let found = world.layers.iter().filter_map(|(arn, layer)| {
+        let number: u64 = arn.strip_prefix(&prefix)?.parse().ok()?;
+        let mut answer = layer.answer.clone();
+        answer.shift_remove("Content");
+        Some((number, Value::Object(answer)))
+    });
+    let mut found: Vec<_> = found.collect();
+    // The newest first, without their code.
+    found.sort_by_key(|(number, _)| std::cmp::Reverse(*number));
+    let items = found.into_iter().map(|(_, answer)| answer).collect();
+    page(call, "LayerVersions", items)
 }
 
 /// One page of a list: at most 50 items, whatever `MaxItems` says; `Marker` is opaque to the client.

@@ -37,6 +37,12 @@ impl On {
                 operation,
                 "GetObject"
                     | "HeadObject"
+                    | "PutObject"
+                    | "UploadPart"
+                    | "CreateMultipartUpload"
+                    | "CompleteMultipartUpload"
+                    | "AbortMultipartUpload"
+                    | "DeleteObject"
                     | "GetCallerIdentity"
                     | "AssumeRole"
                     | "DescribeRegions"
