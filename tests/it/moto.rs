@@ -8,6 +8,7 @@
 mod credentials;
 mod machine;
 mod packages;
+mod restore;
 mod server;
 pub mod venv;
 

@@ -63,6 +63,28 @@ fn restore(bench: &Bench, arguments: &[&str]) -> Ran {
     bench.run(&all)
 }
 
+/// Makes every call that a restoration can make, but those to a staging bucket.
+pub fn every_call(bench: &Bench) {
+    let layer = deployed(bench);
+    let function = bench.aws.existing("orders").unwrap();
+    function.alias("live", "1");
+    function.alias("other", "1");
+    let store = ["--store", "all-calls", "--max-rate", "1000"];
+    let backup = [&["backup", "orders"], &store[..]].concat();
+    bench.run(&backup).expect(0);
+    let restore = ["restore", "--to-lambda", "--yes", "--versions", "all"];
+    let restore = [&restore, &store[..], &["orders"]].concat();
+    function.delete();
+    bench.run(&restore).expect(0);
+    bench.aws.delete_layer(&layer);
+    let function = bench.aws.existing("orders").unwrap();
+    function.update_code(zip(9));
+    function.set("Layers", serde_json::json!([]));
+    function.alias("live", "$LATEST");
+    function.untag("team");
+    bench.run(&restore).expect(0);
+}
+
 /// What of a configuration a restoration gives back.
 fn essence(mut configuration: Value) -> Value {
     for field in ["RevisionId", "LastModified", "Version", "FunctionArn"] {

@@ -141,6 +141,13 @@ impl Function {
         self.read(|function| function.tags.clone())
     }
 
+    /// Removes a tag.
+    pub fn untag(&self, key: &str) {
+        self.change(|function| {
+            function.tags.remove(key);
+        });
+    }
+
     /// The reserved concurrency.
     #[must_use]
     pub fn concurrency(&self) -> Option<u64> {
