@@ -186,7 +186,7 @@ pub const PERMISSIONS: &[Permission] = &[
         action: "lambda:ListEventSourceMappings",
         resource: "`*`: it takes no resource",
         when: "once a region",
-        commands: "snapshot",
+        commands: "snapshot, restore",
     },
     Permission {
         operation: Some("ListLayerVersions"),
@@ -249,6 +249,13 @@ pub const PERMISSIONS: &[Permission] = &[
         action: "lambda:PutFunctionConcurrency",
         resource: "the function",
         when: "by `--to-lambda`, for reserved concurrency",
+        commands: "restore",
+    },
+    Permission {
+        operation: Some("CreateEventSourceMapping"),
+        action: "lambda:CreateEventSourceMapping",
+        resource: "`*`, or with the condition key `lambda:FunctionArn`",
+        when: "by `--to-lambda`, for event sources that a backup with `--config full` has",
         commands: "restore",
     },
     Permission {

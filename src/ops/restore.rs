@@ -2,6 +2,7 @@
 
 mod alias;
 mod apply;
+mod beside;
 mod environment;
 mod fields;
 mod find;
@@ -211,7 +212,7 @@ impl Work<'_> {
         let verified = received.verify(&claim).map_err(|mismatch| {
             Error::from(mismatch)
                 .about(&*item.subject)
-                .hint("nothing was restored: the package was damaged in the store; another run may have a sound one")
+                .hint_instead("nothing was restored: the package was damaged in the store; another run may have a sound one")
         })?;
         self.reporter.report(&Event::Verified {
             sha256: verified.sha256(),

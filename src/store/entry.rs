@@ -1,6 +1,6 @@
 //! An entry of a region's index: a manifest, and what must be known about it without reading it.
 
-use super::manifest::{ALIASES, Descriptor, FUNCTION, LAYER, MANIFEST};
+use super::manifest::{ALIASES, CONFIG, Descriptor, FUNCTION, LAYER, MANIFEST};
 use crate::digest::Sha256Digest;
 use crate::record::Status;
 
@@ -21,15 +21,20 @@ pub enum Subject {
     Layer,
     /// The aliases of a function.
     Aliases,
+    /// What is beside the code of a function, or of a version of it; or of a region.
+    Config,
 }
 
 impl Subject {
+    const ALL: [Self; 4] = [Self::Function, Self::Layer, Self::Aliases, Self::Config];
+
     /// The artifact type of its manifest.
     pub fn artifact_type(self) -> &'static str {
         match self {
             Self::Function => FUNCTION,
             Self::Layer => LAYER,
             Self::Aliases => ALIASES,
+            Self::Config => CONFIG,
         }
     }
 }
@@ -84,7 +89,7 @@ impl Entry {
 
     /// None of a descriptor that is no entry: a later version may have others.
     pub(super) fn of_descriptor(descriptor: &Descriptor) -> Option<Self> {
-        let subject = [Subject::Function, Subject::Layer, Subject::Aliases]
+        let subject = Subject::ALL
             .into_iter()
             .find(|s| descriptor.artifact_type.as_deref() == Some(s.artifact_type()))?;
         let digest = |name| {

@@ -21,6 +21,8 @@ pub const FUNCTION: &str = "application/vnd.larder.function.v1+json";
 pub const LAYER: &str = "application/vnd.larder.layer.v1+json";
 /// `ListAliases`' answers; also the artifact type of a function's aliases.
 pub(super) const ALIASES: &str = "application/vnd.larder.aliases.v1+json";
+/// What the reads beside GetFunction came to; also the artifact type of a function's or version's configuration.
+pub(super) const CONFIG: &str = "application/vnd.larder.config.v1+json";
 /// The artifact type of a run.
 pub(super) const RUN: &str = "application/vnd.larder.run.v1+json";
 /// The artifact type of a region's index.

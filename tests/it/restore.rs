@@ -12,6 +12,8 @@ use crate::harness::{Bench, Ran};
 
 /// A function with all that can be written back.
 fn deployed(bench: &Bench) -> String {
+    // As it is written: a macro would make another number of it.
+    let new: Value = serde_json::from_str(r#"{"x": 1.50}"#).unwrap();
     let layer = bench
         .aws
         .layer("deps")
@@ -31,7 +33,7 @@ fn deployed(bench: &Bench) -> String {
         .set("Architectures", serde_json::json!(["arm64"]))
         .set("DeadLetterConfig", serde_json::json!({"TargetArn": "arn:aws:sqs:us-east-1:123456789012:dead"}))
         .set("VpcConfig", serde_json::json!({"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"], "VpcId": "vpc-0123456789abcdef0"}))
-        .set("LoggingConfig", serde_json::json!({"LogFormat": "JSON", "LogGroup": "/aws/lambda/orders", "NewSetting": {"x": 1.50}}))
+        .set("LoggingConfig", serde_json::json!({"LogFormat": "JSON", "LogGroup": "/aws/lambda/orders", "NewSetting": new}))
         .publish()
         .create();
     layer

@@ -12,7 +12,7 @@ use super::kept::Kept;
 use super::layers::{self, Fate};
 use super::plan::State;
 use super::prepare::{self, CodeSource, DIRECT, Place, Prepared, Task};
-use super::{alias, target};
+use super::{alias, beside, target};
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, Reporter};
 use crate::function::FunctionRef;
@@ -114,6 +114,7 @@ impl<'a> Applier<'a> {
             Task::Tags => self.tags(&prepared.tags).await,
             Task::Concurrency(reserved) => self.concurrency(*reserved).await,
             Task::Alias(at) => self.alias(prepared, *at).await,
+            Task::EventSource(at) => self.event_source(&prepared.sources_of_events[*at]).await,
         }
     }
 
@@ -175,7 +176,17 @@ impl<'a> Applier<'a> {
             .about(&*self.place.name)),
         };
         let write = Write::CreateFunction(&self.place.name);
-        let made = self.lambda.write(write, &payload, look).await?;
+        let made = self
+            .lambda
+            .write(write, &payload, look)
+            .await
+            .map_err(|e| {
+                let role = e.kind() == ErrorKind::Usage && e.sentence().contains("role");
+                if role {
+                    return e.hint("--execution-role gives it another role");
+                }
+                e
+            })?;
         self.arn = made.text("/FunctionArn").unwrap_or_default().to_owned();
         let there = self
             .settled(Some(&made), |there| is(there, kept, &fields))
@@ -318,6 +329,27 @@ impl<'a> Applier<'a> {
         self.lambda
             .write(write, &Payload::new(&input), look)
             .await?;
+        Ok(())
+    }
+
+    async fn event_source(&self, mapping: &Value) -> Result<()> {
+        let name = &self.place.name;
+        let function = match beside::qualifier(mapping) {
+            Some(alias) => format!("{name}:{alias}"),
+            None => name.clone(),
+        };
+        let payload = Payload::new(&beside::input(mapping, &function));
+        let look = async || {
+            let all = target::sources(self.lambda).await?;
+            let ours = all.into_iter().find(|there| {
+                let of = there["FunctionArn"].as_str();
+                beside::same_source(mapping, there)
+                    && of.is_some_and(|of| of.ends_with(&format!(":function:{function}")))
+            });
+            Ok(ours.and_then(Answer::of_value))
+        };
+        let write = Write::CreateEventSourceMapping(&function);
+        self.lambda.write(write, &payload, look).await?;
         Ok(())
     }
 

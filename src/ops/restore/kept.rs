@@ -132,7 +132,7 @@ async fn verified(store: &Store, from: &Descriptor, claim: &Claim, arn: &str) ->
     received.verify(claim).map_err(|mismatch| {
         Error::from(mismatch)
             .about(arn)
-            .hint("the package was damaged in the store; another run may have a sound one")
+            .hint_instead("the package was damaged in the store; another run may have a sound one")
     })
 }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 use super::alias;
+use super::beside::{self, Beside};
 use super::fields::{self, Fields};
 use super::find::Found;
 use super::kept::Kept;
@@ -33,6 +34,7 @@ pub(super) struct Backup {
     /// `$LATEST` and versions that aliases led to, where they are not restored.
     pub(super) others: Vec<Kept>,
     pub(super) aliases: Vec<alias::Kept>,
+    pub(super) beside: Beside,
 }
 
 /// Where the function goes.
@@ -53,6 +55,7 @@ pub(super) enum Task {
     Tags,
     Concurrency(u64),
     Alias(usize),
+    EventSource(usize),
 }
 
 /// Everything that is decided.
@@ -66,6 +69,7 @@ pub(super) struct Prepared {
     pub(super) sources: Vec<CodeSource>,
     pub(super) layers: BTreeMap<String, Fate>,
     pub(super) aliases: Vec<alias::Kept>,
+    pub(super) sources_of_events: Vec<Value>,
     pub(super) tags: Map<String, Value>,
     pub(super) existing: Option<Existing>,
 }
@@ -125,8 +129,13 @@ impl Preparation<'_> {
         &self,
         found: &Found,
         mut backup: Backup,
-        existing: Option<Existing>,
+        mut existing: Option<Existing>,
     ) -> Result<Prepared> {
+        if let Some(existing) = &mut existing
+            && !backup.beside.sources.is_empty()
+        {
+            existing.look_for_sources(self.lambda).await?;
+        }
         let mut notes = Notes::default();
         for kept in backup.versions.iter_mut().chain(&mut backup.others) {
             self.adapt(kept, &mut notes)?;
@@ -203,6 +212,7 @@ impl Preparation<'_> {
         } else if !backup.aliases.is_empty() {
             notes.lost("aliases", "left out by --no-aliases");
         }
+        self.event_sources(&backup, existing.as_ref(), &mut steps, &mut notes);
         Self::general(&backup, &steps, &mut notes);
 
         let last = backup.versions.last();
@@ -246,6 +256,7 @@ impl Preparation<'_> {
             sources,
             layers,
             aliases: backup.aliases,
+            sources_of_events: backup.beside.sources,
             tags,
             existing,
         })
@@ -724,6 +735,61 @@ impl Preparation<'_> {
         }
     }
 
+    /// Event source mappings, which are made disabled: who restores a function says when it begins.
+    fn event_sources(
+        &self,
+        backup: &Backup,
+        existing: Option<&Existing>,
+        steps: &mut Steps,
+        notes: &mut Notes,
+    ) {
+        for (at, mapping) in backup.beside.sources.iter().enumerate() {
+            let source = beside::source(mapping);
+            let what = format!("event source {source}");
+            let parts: Vec<&str> = source.split(':').collect();
+            // A topic of Kafka of one's own is named by nothing of AWS's.
+            if parts.first() == Some(&"arn") && parts.get(3) != Some(&&*self.place.region) {
+                notes.lost(what, "it is in another region");
+                continue;
+            }
+            if mapping["FilterCriteriaError"].is_object() {
+                notes.lost(
+                    what,
+                    "its filter could not be read when the backup was made",
+                );
+                continue;
+            }
+            let qualifier = beside::qualifier(mapping);
+            if qualifier.is_some_and(|q| q.bytes().all(|b| b.is_ascii_digit())) {
+                notes.lost(
+                    what,
+                    "it led to a version, and versions have other numbers now",
+                );
+                continue;
+            }
+            let arn = existing.and_then(|e| e.text("/Configuration/FunctionArn"));
+            let there = existing.iter().flat_map(|existing| &existing.sources);
+            let made = there.into_iter().any(|there| {
+                let of = there["FunctionArn"].as_str().zip(arn);
+                beside::same_source(mapping, there)
+                    && of.is_some_and(|(of, arn)| {
+                        of.strip_prefix(arn).is_some_and(|q| {
+                            q.strip_prefix(':') == qualifier
+                                || (q.is_empty() && qualifier.is_none())
+                        })
+                    })
+            });
+            if !made {
+                let to = qualifier.map_or(String::new(), |alias| format!(" for alias {alias}"));
+                steps.add(
+                    Task::EventSource(at),
+                    &source,
+                    format!("disabled{to}; enable it when the function shall begin"),
+                );
+            }
+        }
+    }
+
     /// What never comes back.
     fn general(backup: &Backup, steps: &Steps, notes: &mut Notes) {
         let publishes = steps
@@ -733,11 +799,18 @@ impl Preparation<'_> {
         if publishes {
             notes.lost("version numbers", "Lambda gives new ones");
         }
-        let _ = backup;
-        notes.lost(
-            "event source mappings, resource policies, function URLs, asynchronous invocation, provisioned concurrency, code signing, runtime management, recursion control",
-            "the backup has none of these",
-        );
+        if !backup.beside.read {
+            notes.lost(
+                "event source mappings, resource policies, function URLs, asynchronous invocation, provisioned concurrency, code signing, runtime management, recursion control",
+                "the backup has none of these (backup --config full keeps them)",
+            );
+        }
+        for operation in &backup.beside.found {
+            let what = operation
+                .trim_start_matches("Get")
+                .trim_start_matches("List");
+            notes.lost(what, "it is in the store, and is not written back");
+        }
         notes.lost(
             "triggers outside Lambda (EventBridge, SNS, S3, API Gateway)",
             "Lambda does not tell who calls",
@@ -764,6 +837,7 @@ impl Steps {
                 Task::Tags => "set_tags",
                 Task::Concurrency(_) => "set_concurrency",
                 Task::Alias(_) => "set_alias",
+                Task::EventSource(_) => "create_event_source",
             },
             subject: subject.to_owned(),
             detail,

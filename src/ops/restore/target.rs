@@ -3,7 +3,8 @@
 use super::fields::{self, Fields};
 use crate::error::{Error, ErrorKind, Result};
 use crate::function::FunctionRef;
-use crate::lambda::{Alias, Described, Lambda, Listed};
+use crate::lambda::{Alias, Described, Lambda, Listed, SideAnswer, SideRead};
+use serde_json::Value;
 
 /// What is there.
 pub(super) struct Existing {
@@ -12,6 +13,8 @@ pub(super) struct Existing {
     /// Published versions, by ascending numbers.
     pub(super) versions: Vec<Listed>,
     pub(super) aliases: Vec<Alias>,
+    /// The event source mappings of the region, where the backup has some.
+    pub(super) sources: Vec<Value>,
 }
 
 impl Existing {
@@ -45,7 +48,14 @@ impl Existing {
             fields,
             versions,
             aliases: lambda.aliases(name.name()).await?,
+            sources: Vec::new(),
         }))
+    }
+
+    /// Looks for event source mappings of the region too.
+    pub(super) async fn look_for_sources(&mut self, lambda: &Lambda) -> Result<()> {
+        self.sources = sources(lambda).await?;
+        Ok(())
     }
 
     pub(super) fn text(&self, pointer: &str) -> Option<&str> {
@@ -74,6 +84,25 @@ impl Existing {
             }
         }
         best
+    }
+}
+
+/// The event source mappings of the region.
+pub(super) async fn sources(lambda: &Lambda) -> Result<Vec<Value>> {
+    let read = SideRead::EventSourceMappings;
+    let (answer, _) = lambda.side_read(read, "", None).await?;
+    match answer {
+        SideAnswer::Found(answer) => {
+            let all = answer.get("/EventSourceMappings").and_then(Value::as_array);
+            Ok(all.cloned().unwrap_or_default())
+        }
+        SideAnswer::Denied { action, .. } => Err(Error::new(
+            ErrorKind::AccessDenied,
+            "ListEventSourceMappings is denied",
+        )
+        .about(lambda.region())
+        .hint(format!("the caller needs the IAM action {action}"))),
+        _ => Ok(Vec::new()),
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use super::beside::Beside;
 use super::environment::Environment;
 use super::find::{self, Found, Which};
 use super::kept::{self, Kept};
@@ -182,8 +183,10 @@ async fn read(store: &Store, found: &Found, options: &ToLambdaOptions) -> Result
             others.push(Kept::read(store, entry).await?);
         }
     }
+    let beside = Beside::read(store, &entries, arn).await?;
     Ok(Backup {
         arn: arn.to_owned(),
+        beside,
         versions,
         others,
         aliases,

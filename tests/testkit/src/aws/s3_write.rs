@@ -20,6 +20,7 @@ pub(crate) fn operation(message: &Message) -> Option<&'static str> {
     match message.method.as_str() {
         "PUT" if asks("partNumber") => Some("UploadPart"),
         "PUT" => Some("PutObject"),
+        "POST" if asks("delete") => Some("DeleteObjects"),
         "POST" if asks("uploads") => Some("CreateMultipartUpload"),
         "POST" if asks("uploadId") => Some("CompleteMultipartUpload"),
         "DELETE" if asks("uploadId") => Some("AbortMultipartUpload"),
@@ -38,6 +39,7 @@ pub(crate) fn owns(operation: &str) -> bool {
             | "CompleteMultipartUpload"
             | "AbortMultipartUpload"
             | "DeleteObject"
+            | "DeleteObjects"
     )
 }
 
@@ -106,6 +108,19 @@ fn write(shared: &SharedRef, call: &Call) -> Result<Answer, S3Error> {
                 "<CompleteMultipartUploadResult><ETag>{}</ETag></CompleteMultipartUploadResult>",
                 tag.replace('"', "&quot;")
             )))
+        }
+        "DeleteObjects" => {
+            let body = String::from_utf8_lossy(&call.message.body).into_owned();
+            let keys = body.split("<Key>").skip(1);
+            let keys = keys.filter_map(|rest| rest.split("</Key>").next());
+            let mut deleted = String::from("<DeleteResult>");
+            for key in keys {
+                world
+                    .objects
+                    .remove(&format!("{}/{key}", path.trim_end_matches('/')));
+                deleted += &format!("<Deleted><Key>{key}</Key></Deleted>");
+            }
+            Ok(xml(deleted + "</DeleteResult>"))
         }
         "AbortMultipartUpload" => {
             world.uploads.remove(&upload_id);

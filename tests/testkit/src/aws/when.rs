@@ -43,6 +43,7 @@ impl On {
                     | "CompleteMultipartUpload"
                     | "AbortMultipartUpload"
                     | "DeleteObject"
+                    | "DeleteObjects"
                     | "GetCallerIdentity"
                     | "AssumeRole"
                     | "DescribeRegions"
