@@ -1,9 +1,10 @@
 //! `larder restore`.
 
+mod all;
 mod plan;
 mod to_lambda;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
@@ -43,6 +44,10 @@ pub(super) const EXAMPLES: &[Example] = &[
         "larder restore --store s3://my-backups/lambda --at 2026-01-31T12:00:00Z orders:7 /tmp/orders",
     ),
     (
+        "Everything, to a directory each below ./restored",
+        "larder restore --store ./backup --all ./restored",
+    ),
+    (
         "What it would take to bring a function back in AWS, then to do so",
         "larder restore --store ./backup --to-lambda orders && larder restore --store ./backup --to-lambda --yes orders",
     ),
@@ -55,7 +60,7 @@ pub(super) const EXAMPLES: &[Example] = &[
 /// Arguments of `larder restore`.
 #[derive(Debug, Args)]
 pub struct RestoreArgs {
-    /// Name or ARN, with a version or alias after a colon or without
+    /// Name or ARN, with a version or alias after a colon or without; with --all the directory for all of them
     #[arg(value_name = "FUNCTION")]
     pub function: String,
 
@@ -66,6 +71,12 @@ pub struct RestoreArgs {
     /// Where from.
     #[command(flatten)]
     pub store: StoreArgs,
+
+    /// Restore every function version, to FUNCTION/ACCOUNT/REGION/NAME/VERSION
+    ///
+    /// Of each account and region it is the newest run, or the newest before --at, that looked at all of it.
+    #[arg(long, conflicts_with_all = ["to_lambda", "dest"])]
+    pub all: bool,
 
     /// From this run: its name or id, or the beginning of either
     #[arg(long, value_name = "ID")]
@@ -104,24 +115,22 @@ fn instant(text: &str) -> std::result::Result<Timestamp, String> {
 impl RestoreArgs {
     /// Restores, and prints the summary or the record.
     pub fn run(&self, context: &Context) -> Result<Exit> {
-        let function = FunctionRef::new(&self.function, None)
-            .map_err(|e| Error::from(e).about(&*self.function))?;
         let which = Which {
             region: context.settings.regions.first().cloned(),
             run: self.run.clone(),
             at: self.at,
         };
+        if self.all {
+            let options = self.options(which);
+            let dest = Path::new(&self.function);
+            return all::run(context, &self.store, dest, &options);
+        }
+        let function = FunctionRef::new(&self.function, None)
+            .map_err(|e| Error::from(e).about(&*self.function))?;
         if self.to_lambda.to_lambda {
             return self.to_lambda.run(context, &self.store, &function, which);
         }
-        let options = RestoreOptions {
-            dest: self.dest.clone(),
-            which,
-            unpack: !self.no_unpack,
-            force: self.force,
-            limits: self.limits.limits(),
-            sync: !self.no_sync,
-        };
+        let options = self.options(which);
         let restored = interrupt::run(&context.progress, async |cancel| {
             let store = Box::pin(self.store.open(context, false)).await?;
             let reporter = Arc::clone(&context.progress);
@@ -132,6 +141,17 @@ impl RestoreArgs {
             .output
             .result(&summary(&restored), &restored.record)?;
         Ok(Exit::Done)
+    }
+
+    fn options(&self, which: Which) -> RestoreOptions {
+        RestoreOptions {
+            dest: self.dest.clone(),
+            which,
+            unpack: !self.no_unpack,
+            force: self.force,
+            limits: self.limits.limits(),
+            sync: !self.no_sync,
+        }
     }
 }
 

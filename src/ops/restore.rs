@@ -1,6 +1,7 @@
 //! A function version from a store back to a directory, in the layout of a fetch, verified again.
 
 mod alias;
+mod all;
 mod apply;
 mod beside;
 mod environment;
@@ -30,10 +31,11 @@ use crate::files::{PublishOptions, Staging};
 use crate::function::FunctionRef;
 use crate::package::{Claim, Verified};
 use crate::record::{FUNCTION_JSON, PACKAGE_ZIP, RECORD, Record};
-use crate::store::{Descriptor, Manifest, RunName, Store, Titled as _};
+use crate::store::{Descriptor, Entry, Manifest, RunName, Store, Titled as _};
 use crate::task::blocking;
 use crate::unpack::Limits;
 
+pub use all::{AllRestored, restore_all};
 pub use environment::Environment;
 pub use find::Which;
 pub use plan::{Need, NotRestored, Plan, State, Step};
@@ -80,14 +82,27 @@ pub async fn restore(
 ) -> Result<Restored> {
     store.open().await?;
     let Found { run, entry, .. } = find::find(store, function, &options.which, &*reporter).await?;
-    let manifest = store.document(&entry.descriptor()).await?;
-    let manifest = Manifest::from_json(&manifest, &entry.arn)?;
-    let record = store.document(&manifest.config).await?;
-    let mut record = Record::from_json(&record).map_err(|e| Error::from(e).about(&*entry.arn))?;
     let dest = options
         .dest
         .clone()
         .unwrap_or_else(|| Path::new(".").join(function.directory_name()));
+    one(store, run, &entry, dest, options, reporter, cancel).await
+}
+
+/// Restores an entry of a run to `dest`.
+async fn one(
+    store: &Store,
+    run: RunName,
+    entry: &Entry,
+    dest: PathBuf,
+    options: &RestoreOptions,
+    reporter: Arc<dyn Reporter>,
+    cancel: CancellationToken,
+) -> Result<Restored> {
+    let manifest = store.document(&entry.descriptor()).await?;
+    let manifest = Manifest::from_json(&manifest, &entry.arn)?;
+    let record = store.document(&manifest.config).await?;
+    let mut record = Record::from_json(&record).map_err(|e| Error::from(e).about(&*entry.arn))?;
     let publish = PublishOptions {
         force: options.force,
         sync: options.sync,

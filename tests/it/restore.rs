@@ -1,5 +1,6 @@
 //! `larder restore --to-lambda`: what is in AWS afterwards, what it was asked, and what is said.
 
+mod all;
 mod guards;
 mod places;
 mod refusals;

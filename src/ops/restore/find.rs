@@ -1,13 +1,13 @@
 //! Which entry of which run is meant.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, Reporter};
 use crate::function::FunctionRef;
-use crate::store::{Entry, Manifest, RegionRef, RunName, Store, Subject};
+use crate::store::{Entry, Manifest, RegionRef, Run, RunName, Scope, Store, Subject};
 
 /// From which run, and from which region of it.
 #[derive(Debug, Clone, Default)]
@@ -34,43 +34,12 @@ pub(super) async fn find(
     options: &Which,
     reporter: &dyn Reporter,
 ) -> Result<Found> {
-    let mut names = store.runs().await?.names;
-    names.retain(|name| {
-        options.at.is_none_or(|at| name.time() <= at)
-            && options
-                .run
-                .as_deref()
-                .is_none_or(|run| name.as_str().starts_with(run) || name.id().starts_with(run))
-    });
-    if let Some(wanted) = &options.run {
-        match names.len() {
-            0 => {
-                return Err(Error::new(ErrorKind::NotFound, "there is no such run")
-                    .about(wanted)
-                    .hint("larder store list shows the runs"));
-            }
-            1 => {}
-            _ => {
-                return Err(Error::new(ErrorKind::Usage, "names several runs")
-                    .about(wanted)
-                    .hint("larder store list shows the runs"));
-            }
-        }
-    }
+    let names = names(store, options).await?;
     // A region that did not change has the same index in many runs.
     let mut looked_at: HashMap<String, bool> = HashMap::new();
     for name in names.iter().rev() {
-        let run = match store.run(name).await {
-            Ok(run) => run,
-            Err(e) if options.run.is_none() => {
-                reporter.report(&Event::Warning {
-                    subject: name.as_str(),
-                    message: &format!("this run is passed over: {e}"),
-                    hint: e.hint_text(),
-                });
-                continue;
-            }
-            Err(e) => return Err(e),
+        let Some(run) = read(store, name, options, reporter).await? else {
+            continue;
         };
         let mut found = Vec::new();
         for region in &run.regions {
@@ -116,6 +85,86 @@ pub(super) async fn find(
         }
         None => "larder store list shows the runs".to_owned(),
     }))
+}
+
+/// The runs that are meant, the oldest first.
+async fn names(store: &Store, options: &Which) -> Result<Vec<RunName>> {
+    let mut names = store.runs().await?.names;
+    names.retain(|name| {
+        options.at.is_none_or(|at| name.time() <= at)
+            && options
+                .run
+                .as_deref()
+                .is_none_or(|run| name.as_str().starts_with(run) || name.id().starts_with(run))
+    });
+    if let Some(wanted) = &options.run {
+        match names.len() {
+            0 => {
+                return Err(Error::new(ErrorKind::NotFound, "there is no such run")
+                    .about(wanted)
+                    .hint("larder store list shows the runs"));
+            }
+            1 => {}
+            _ => {
+                return Err(Error::new(ErrorKind::Usage, "names several runs")
+                    .about(wanted)
+                    .hint("larder store list shows the runs"));
+            }
+        }
+    }
+    Ok(names)
+}
+
+/// A run; None where it cannot be read and another may do.
+async fn read(
+    store: &Store,
+    name: &RunName,
+    options: &Which,
+    reporter: &dyn Reporter,
+) -> Result<Option<Run>> {
+    match store.run(name).await {
+        Ok(run) => Ok(Some(run)),
+        Err(e) if options.run.is_none() => {
+            reporter.report(&Event::Warning {
+                subject: name.as_str(),
+                message: &format!("this run is passed over: {e}"),
+                hint: e.hint_text(),
+            });
+            Ok(None)
+        }
+        Err(e) => Err(e),
+    }
+}
+
+/// Each account and region, with the newest of the runs that are meant which looked at all of it; where none did, the newest.
+pub(super) async fn regions(
+    store: &Store,
+    options: &Which,
+    reporter: &dyn Reporter,
+) -> Result<Vec<(RunName, RegionRef)>> {
+    let mut found: BTreeMap<(String, String), (RunName, RegionRef)> = BTreeMap::new();
+    for name in names(store, options).await?.iter().rev() {
+        let Some(run) = read(store, name, options, reporter).await? else {
+            continue;
+        };
+        for region in run.regions {
+            if options
+                .region
+                .as_ref()
+                .is_some_and(|asked| *asked != region.region)
+            {
+                continue;
+            }
+            let place = (region.account.clone(), region.region.clone());
+            match found.get(&place) {
+                Some((_, newer)) if newer.scope == Scope::All || region.scope == Scope::Part => {}
+                _ => {
+                    found.insert(place, (name.clone(), region));
+                }
+            }
+        }
+    }
+    Ok(found.into_values().collect())
 }
 
 /// The entry that is meant: the version, what an alias led to, or the latest.
