@@ -26,13 +26,13 @@ impl Output {
     /// Writes the result in the form asked for.
     pub fn result(self, summary: &Summary, json: &impl Serialize) -> Result<()> {
         match self.format {
-            Format::Json => self.json(json),
+            Format::Json => Self::json(json),
             Format::Text => self.text(&summary.text),
         }
     }
 
     /// Writes an object, pretty.
-    pub(super) fn json(self, json: &impl Serialize) -> Result<()> {
+    pub(super) fn json(json: &impl Serialize) -> Result<()> {
         let text = serde_json::to_string_pretty(json).map_err(|e| {
             Error::new(ErrorKind::Bug, "the result cannot be written as JSON").because(e)
         })?;

@@ -17,7 +17,7 @@ use aws_smithy_types::config_bag::ConfigBag;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use http_body::Frame;
 use http_body_util::StreamBody;
 use serde_json::{Map, Value};
@@ -138,7 +138,6 @@ impl Payload {
             }
         });
         let one = |bytes: &Bytes| stream::iter([Ok::<_, io::Error>(bytes.clone())]);
-        use futures_util::StreamExt as _;
         let whole = one(&self.head).chain(zip).chain(one(&self.tail));
         SdkBody::from_body_1_x(StreamBody::new(whole.map(|bytes| bytes.map(Frame::data))))
     }

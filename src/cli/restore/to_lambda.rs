@@ -1,10 +1,5 @@
 //! `larder restore --to-lambda`.
 
-#![expect(
-    clippy::doc_markdown,
-    reason = "doc comments of options are their help, shown as they are"
-)]
-
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,6 +7,7 @@ use clap::{Args, ValueEnum};
 
 use super::super::args::{Format, region, role};
 use super::super::exit::Exit;
+use super::super::output::Output;
 use super::super::store_args::StoreArgs;
 use super::super::{Context, interrupt};
 use super::plan;
@@ -24,6 +20,7 @@ use crate::ops::restore::{Environment, ToLambdaOptions, Versions, Which, to_lamb
 const MAX_ENVIRONMENT: u64 = 1 << 20;
 
 /// The options that belong to `--to-lambda`.
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Options of --to-lambda")]
 pub struct ToLambdaArgs {
@@ -139,7 +136,7 @@ impl ToLambdaArgs {
         let failed = restoration.error.is_some();
         let text = plan::text(&restoration.plan, self.yes, failed);
         match context.settings.format {
-            Format::Json => context.output.json(&restoration.plan)?,
+            Format::Json => Output::json(&restoration.plan)?,
             Format::Text => context.output.text(&text)?,
         }
         match restoration.error {

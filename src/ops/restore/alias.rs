@@ -1,6 +1,7 @@
 //! Where aliases go when versions have other numbers.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
@@ -57,7 +58,8 @@ impl Kept {
         let mut out = number(&self.version);
         for (version, weight) in &self.weights {
             let percent = weight.as_f64().unwrap_or(0.0) * 100.0;
-            out.push_str(&format!(", {percent} % to {}", number(version)));
+            // Writing to a String does not fail.
+            let _ = write!(out, ", {percent} % to {}", number(version));
         }
         out
     }

@@ -187,7 +187,9 @@ impl<'a> Applier<'a> {
                 }
                 e
             })?;
-        self.arn = made.text("/FunctionArn").unwrap_or_default().to_owned();
+        made.text("/FunctionArn")
+            .unwrap_or_default()
+            .clone_into(&mut self.arn);
         let there = self
             .settled(Some(&made), |there| is(there, kept, &fields))
             .await?;

@@ -60,13 +60,10 @@ async fn one(
     let record = version.layer(arn);
     let stated = record.and_then(|record| record.code_sha256.as_deref());
     let parts: Vec<&str> = arn.split(':').collect();
-    let (region, owner, name) = match parts[..] {
-        ["arn", _, "lambda", region, owner, "layer", name, _] => (region, owner, name),
-        _ => {
-            return Ok(Fate::Missing(
-                "its ARN is none of a layer version".to_owned(),
-            ));
-        }
+    let ["arn", _, "lambda", region, owner, "layer", name, _] = parts[..] else {
+        return Ok(Fate::Missing(
+            "its ARN is none of a layer version".to_owned(),
+        ));
     };
     if region == lambda.region() {
         match lambda.describe_layer(arn).await {

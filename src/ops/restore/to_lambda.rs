@@ -29,6 +29,7 @@ pub enum Versions {
 }
 
 /// What [`to_lambda()`] is to do.
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 #[derive(Debug, Clone)]
 pub struct ToLambdaOptions {
     /// From which run and region.

@@ -118,7 +118,9 @@ fn write(shared: &SharedRef, call: &Call) -> Result<Answer, S3Error> {
                 world
                     .objects
                     .remove(&format!("{}/{key}", path.trim_end_matches('/')));
-                deleted += &format!("<Deleted><Key>{key}</Key></Deleted>");
+                deleted.push_str("<Deleted><Key>");
+                deleted.push_str(key);
+                deleted.push_str("</Key></Deleted>");
             }
             Ok(xml(deleted + "</DeleteResult>"))
         }

@@ -422,27 +422,23 @@ pub(crate) fn publish_version(shared: &Shared, call: &Call) -> Result<Answer, La
         .published
         .last_key_value()
         .filter(|(_, last)| essence(last) == essence(&function.latest));
-    let number = match same {
-        Some((number, _)) => *number,
-        None => {
-            let last = function
-                .published
-                .last_key_value()
-                .map_or(0, |(last, _)| *last);
-            let next = last.max(function.numbered) + 1;
-            let mut version = function.latest.clone();
-            version
-                .configuration
-                .insert("RevisionId".into(), json!(request_uuid()));
-            function.published.insert(next, version);
-            function.numbered = next;
-            let revision = json!(request_uuid());
-            function
-                .latest
-                .configuration
-                .insert("RevisionId".into(), revision);
-            next
-        }
+    let number = if let Some((number, _)) = same {
+        *number
+    } else {
+        let last = function
+            .published
+            .last_key_value()
+            .map_or(0, |(last, _)| *last);
+        let next = last.max(function.numbered) + 1;
+        let mut version = function.latest.clone();
+        let revise = |configuration: &mut Map<String, Value>| {
+            configuration.insert("RevisionId".into(), json!(request_uuid()));
+        };
+        revise(&mut version.configuration);
+        revise(&mut function.latest.configuration);
+        function.published.insert(next, version);
+        function.numbered = next;
+        next
     };
     let number = number.to_string();
     let body = function
