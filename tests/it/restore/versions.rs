@@ -41,7 +41,7 @@ fn versions_are_published_in_order_and_aliases_follow() {
     }
     let aliases = function.aliases();
     assert_eq!(aliases["live"].0, "2");
-    assert_eq!(aliases["live"].1["3"], 0.25);
+    assert_eq!(format!("{:?}", aliases["live"].1), r#"{"3": 0.25}"#);
     assert_eq!(aliases["next"].0, "$LATEST");
     assert!(lost(&plan).contains("version numbers"));
     // The same again changes nothing: the versions are found.
@@ -65,7 +65,10 @@ fn an_alias_goes_back_to_a_version_that_is_still_there() {
     let plan = restore(&bench, &["--yes", "f"]).expect(0).json();
     assert_eq!(states(&plan), ["update_code:done", "set_alias:done"]);
     assert_eq!(function.aliases()["live"].0, "1");
-    assert_eq!(function.aliases()["live"].1["2"], 0.25);
+    assert_eq!(
+        format!("{:?}", function.aliases()["live"].1),
+        r#"{"2": 0.25}"#
+    );
     // With the aliases left alone nothing moves.
     function.alias("live", "3");
     let plan = restore(&bench, &["--yes", "--no-aliases", "f"])
