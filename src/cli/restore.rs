@@ -61,7 +61,7 @@ pub(super) const EXAMPLES: &[Example] = &[
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 #[derive(Debug, Args)]
 pub struct RestoreArgs {
-    /// Name or ARN, with a version or alias after a colon or without; with --all the directory for all of them
+    /// Name or ARN, with a version or alias after a colon or without; with --all, the directory to make
     #[arg(value_name = "FUNCTION")]
     pub function: String,
 
