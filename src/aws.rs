@@ -6,6 +6,7 @@
 mod bucket;
 mod caller;
 mod credentials;
+mod payload;
 mod presign;
 mod proxy;
 mod regions;
@@ -16,6 +17,7 @@ mod xml;
 
 pub use bucket::BucketOptions;
 pub use caller::Caller;
+pub(crate) use payload::sign_with_digest;
 pub(crate) use service::{Body, Service, ServiceCall};
 pub use stack::StackResource;
 pub(crate) use xml::Element;
@@ -320,6 +322,11 @@ impl Session {
             patience: self.read_timeout,
             reporter,
         }
+    }
+
+    /// How long no byte may come.
+    pub(crate) fn read_timeout(&self) -> Duration {
+        self.read_timeout
     }
 
     /// How often a request is tried.

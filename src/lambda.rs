@@ -15,9 +15,11 @@ mod failure;
 mod layer;
 mod list;
 mod pacing;
+mod payload;
 pub mod permission;
 mod side;
 mod words;
+mod write;
 
 pub use answer::Answer;
 pub use call::CallMeta;
@@ -27,9 +29,12 @@ pub(crate) use failure::{Call, CallFailure};
 pub use layer::DescribedLayer;
 pub use list::{Alias, Listed, ListedLayer, Pages, Scope};
 pub use pacing::{Budget, Pacer, Pacers, Turn};
+pub use payload::Payload;
 pub use side::{SideAnswer, SideRead};
+pub use write::Write;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_sdk_lambda::Client;
 use aws_smithy_types::retry::RetryConfig;
@@ -44,6 +49,7 @@ pub struct Lambda {
     client: Client,
     region: String,
     retry: RetryPolicy,
+    read_timeout: Duration,
     pacer: Arc<Pacer>,
     reporter: Arc<dyn Reporter>,
 }
@@ -60,6 +66,7 @@ impl Lambda {
             client: Client::from_conf(config.build()),
             region: session.region().to_owned(),
             retry: *session.retry(),
+            read_timeout: session.read_timeout(),
             pacer: session.pacer(),
             reporter,
         }

@@ -29,6 +29,7 @@ pub mod prune;
 mod references;
 mod run;
 mod shard;
+mod staging;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -56,6 +57,7 @@ pub use manifest::{
 };
 pub use run::{Part, RegionRef, Run, RunName, Runs, Scope};
 pub use shard::Shard;
+pub use staging::StagingBucket;
 
 /// The version of the format that is written, and the newest that is read.
 pub const FORMAT: u32 = 1;

@@ -26,15 +26,34 @@ impl Output {
     /// Writes the result in the form asked for.
     pub fn result(self, summary: &Summary, json: &impl Serialize) -> Result<()> {
         match self.format {
-            Format::Json => {
-                let text = serde_json::to_string_pretty(json).map_err(|e| {
-                    Error::new(ErrorKind::Bug, "the result cannot be written as JSON").because(e)
-                })?;
-                print(&format!("{}\n", escape::json(&text)))
-            }
-            Format::Text if self.quiet => Ok(()),
-            Format::Text => print(&summary.text),
+            Format::Json => Self::json(json),
+            Format::Text => self.text(&summary.text),
         }
+    }
+
+    /// Writes an object, pretty.
+    pub(super) fn json(json: &impl Serialize) -> Result<()> {
+        let text = serde_json::to_string_pretty(json).map_err(|e| {
+            Error::new(ErrorKind::Bug, "the result cannot be written as JSON").because(e)
+        })?;
+        print(&format!("{}\n", escape::json(&text)))
+    }
+
+    /// Writes text that is escaped already, unless nothing is wanted.
+    pub(super) fn text(self, text: &str) -> Result<()> {
+        if self.quiet {
+            return Ok(());
+        }
+        print(text)
+    }
+}
+
+/// How many characters fit on a line of stdout: of a terminal its width, of a file or pipe any number.
+pub(super) fn width() -> usize {
+    let terminal = console::Term::stdout();
+    match terminal.size_checked() {
+        Some((_, columns)) => usize::from(columns).clamp(40, 140),
+        None => usize::MAX,
     }
 }
 

@@ -45,8 +45,13 @@ impl Answer {
         }
     }
 
+    /// An object without fields: what a success without a body says.
+    pub(super) fn empty() -> Self {
+        Self(Map::new())
+    }
+
     /// An object; None of any other value.
-    pub(super) fn of_value(value: Value) -> Option<Self> {
+    pub(crate) fn of_value(value: Value) -> Option<Self> {
         match value {
             Value::Object(map) => Some(Self(map)),
             _ => None,

@@ -151,67 +151,101 @@ impl Lambda {
     {
         let mut attempt = 1;
         loop {
-            let turn = self.pacer.wait(budget).await;
-            let capture = Capture::default();
-            let outcome = send(capture.clone()).await;
-            let Seen { host, answer } = std::mem::take(&mut *capture.seen());
-            if let Some(answer) = &answer {
-                self.reporter.report(&Event::Answered {
-                    operation: call.operation,
-                    subject: call.subject,
-                    region: call.region,
-                    status: answer.status,
-                    request_id: answer.meta.request_id.as_deref(),
-                    date: answer.meta.server_date.as_deref(),
-                });
-            }
-            let mut failure = match (outcome, answer) {
-                // The JSON is what counts: a field that changed its type may break the SDK's reading, not ours.
-                (_, Some(captured)) if captured.status == 200 => {
-                    match Answer::parse(&captured.body) {
-                        Ok(answer) => {
-                            self.pacer.succeeded(turn);
-                            tracing::info!(
-                                "{} of {}: answered, request {}",
-                                call.operation,
-                                call.subject,
-                                captured.meta.request_id.as_deref().unwrap_or("unknown")
-                            );
-                            return Ok(Called {
-                                answer,
-                                meta: captured.meta,
-                            });
-                        }
-                        Err(why) => CallFailure::no_answer(why),
-                    }
-                }
-                (Ok(_), _) => CallFailure::no_answer("it has no body".to_owned()),
-                (Err(e), _) => CallFailure::from_sdk(&e),
-            };
-            failure.host = host;
-            if let Failure::Throttled { retry_after } = failure.retry {
-                self.pacer.throttled(turn, retry_after);
-            }
-            match self.retry.decide(failure.retry, attempt, fastrand::f64()) {
-                Decision::Again(wait) => {
-                    tracing::info!(
-                        "{} of {}: attempt {attempt} failed ({}); again in {wait:.1?}",
-                        call.operation,
-                        call.subject,
-                        failure.reason()
-                    );
-                    self.reporter.report(&Event::Retrying {
-                        what: call.operation,
-                        attempt,
-                        max_attempts: self.retry.max_attempts(),
-                        wait,
-                        reason: &failure.reason(),
-                    });
-                    tokio::time::sleep(wait).await;
+            match self.attempt(call, budget, &send).await {
+                Ok(called) => return Ok(called),
+                Err(failure) if self.wait_to_try_again(call, &failure, attempt).await => {
                     attempt += 1;
                 }
-                Decision::Stop => return Err(failure),
+                Err(failure) => return Err(failure),
             }
         }
+    }
+
+    /// One attempt, when its turn has come.
+    pub(super) async fn attempt<T, E, F>(
+        &self,
+        call: Call<'_>,
+        budget: Budget,
+        send: &impl Fn(Capture) -> F,
+    ) -> Result<Called, CallFailure>
+    where
+        E: ProvideErrorMetadata + StdError + 'static,
+        F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+    {
+        let turn = self.pacer.wait(budget).await;
+        let capture = Capture::default();
+        let outcome = send(capture.clone()).await;
+        let Seen { host, answer } = std::mem::take(&mut *capture.seen());
+        if let Some(answer) = &answer {
+            self.reporter.report(&Event::Answered {
+                operation: call.operation,
+                subject: call.subject,
+                region: call.region,
+                status: answer.status,
+                request_id: answer.meta.request_id.as_deref(),
+                date: answer.meta.server_date.as_deref(),
+            });
+        }
+        let mut failure = match (outcome, answer) {
+            // The JSON is what counts: a field that changed its type may break the SDK's reading, not ours.
+            (_, Some(captured)) if (200..300).contains(&captured.status) => {
+                let read = match captured.status {
+                    // No Content.
+                    204 => Ok(Answer::empty()),
+                    _ => Answer::parse(&captured.body),
+                };
+                match read {
+                    Ok(answer) => {
+                        self.pacer.succeeded(turn);
+                        tracing::info!(
+                            "{} of {}: answered, request {}",
+                            call.operation,
+                            call.subject,
+                            captured.meta.request_id.as_deref().unwrap_or("unknown")
+                        );
+                        return Ok(Called {
+                            answer,
+                            meta: captured.meta,
+                        });
+                    }
+                    Err(why) => CallFailure::no_answer(why),
+                }
+            }
+            (Ok(_), _) => CallFailure::no_answer("it has no body".to_owned()),
+            (Err(e), _) => CallFailure::from_sdk(&e),
+        };
+        failure.host = host;
+        if let Failure::Throttled { retry_after } = failure.retry {
+            self.pacer.throttled(turn, retry_after);
+        }
+        Err(failure)
+    }
+
+    /// Whether to try again after this attempt, once the wait before it is over.
+    pub(super) async fn wait_to_try_again(
+        &self,
+        call: Call<'_>,
+        failure: &CallFailure,
+        attempt: u32,
+    ) -> bool {
+        let Decision::Again(wait) = self.retry.decide(failure.retry, attempt, fastrand::f64())
+        else {
+            return false;
+        };
+        tracing::info!(
+            "{} of {}: attempt {attempt} failed ({}); again in {wait:.1?}",
+            call.operation,
+            call.subject,
+            failure.reason()
+        );
+        self.reporter.report(&Event::Retrying {
+            what: call.operation,
+            attempt,
+            max_attempts: self.retry.max_attempts(),
+            wait,
+            reason: &failure.reason(),
+        });
+        tokio::time::sleep(wait).await;
+        true
     }
 }

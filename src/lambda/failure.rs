@@ -139,6 +139,25 @@ impl CallFailure {
         }
     }
 
+    /// Leaves AWS's words out where they quote a value that must not be seen: a validation names what it refuses.
+    pub(super) fn hide(&mut self, secrets: &[String]) {
+        let Some(detail) = &self.detail else { return };
+        // A long message is cut, perhaps within a value.
+        let cut = detail.strip_suffix('…').unwrap_or_default();
+        let about = detail.to_ascii_lowercase().contains("environment");
+        let quotes = |secret: &String| {
+            let long = secret.len() >= 4;
+            let begun = secret
+                .char_indices()
+                .map(|(at, c)| &secret[..at + c.len_utf8()])
+                .any(|begin| begin.len() >= 4 && cut.ends_with(begin));
+            (long || about) && (detail.contains(secret.as_str()) || begun)
+        };
+        if secrets.iter().any(quotes) {
+            self.detail = Some("its words quote the value of an environment variable".to_owned());
+        }
+    }
+
     /// Why it failed, in a few words, for a retry's notice.
     pub(crate) fn reason(&self) -> String {
         match (&self.code, self.status, &self.detail) {
@@ -170,7 +189,11 @@ impl CallFailure {
                 format!("the answer to {operation} broke off")
             }
             ErrorKind::Network => format!("{operation} could not be sent"),
+            ErrorKind::Usage if is_write(operation) => format!("AWS refuses {operation}"),
             ErrorKind::Usage => format!("{operation} is refused as malformed"),
+            ErrorKind::Unsettled => {
+                format!("somebody else changes it at this moment: {operation} was refused")
+            }
             _ => match self.status {
                 Some(200) => format!("{operation} brought no usable answer"),
                 Some(status) => format!("{operation} failed with status {status}"),
@@ -178,7 +201,7 @@ impl CallFailure {
             },
         };
         let mut error = Error::new(self.kind, message).about(subject);
-        if let Some(hint) = self.hint(action_of(operation), subject, region) {
+        if let Some(hint) = self.hint(operation, subject, region) {
             error = error.hint(hint);
         }
         let mut cause = match (&self.code, &self.detail) {
@@ -194,7 +217,8 @@ impl CallFailure {
         error.because(cause)
     }
 
-    fn hint(&self, action: &str, subject: &str, region: &str) -> Option<String> {
+    fn hint(&self, operation: &str, subject: &str, region: &str) -> Option<String> {
+        let action = action_of(operation);
         let detail = self.detail.as_deref().unwrap_or_default();
         let code = self.code.as_deref().unwrap_or_default();
         Some(match self.kind {
@@ -248,12 +272,23 @@ impl CallFailure {
                     host.unwrap_or_default()
                 )
             }
+            ErrorKind::Usage if is_write(operation) => return None,
+            ErrorKind::Unsettled => {
+                "nothing was overwritten; look who deploys it, then run the same command again".to_owned()
+            }
             ErrorKind::Usage if !code.is_empty() => {
                 "check the name and the qualifier: what they say is well-formed, and not to AWS's liking".to_owned()
             }
             _ => return None,
         })
     }
+}
+
+/// Whether the operation changes something: then AWS's own words say what is wrong with the request.
+fn is_write(operation: &str) -> bool {
+    ["Create", "Update", "Publish", "Put", "Tag"]
+        .iter()
+        .any(|verb| operation.starts_with(verb))
 }
 
 /// The kind of an answer that is no success, and whether it may pass.
@@ -286,6 +321,10 @@ fn judge(status: u16, code: Option<&str>, retry_after: Option<Duration>) -> (Err
         | "InvalidAccessKeyId" => (ErrorKind::CredentialsRefused, Failure::Permanent),
         "InvalidParameterValueException" | "ValidationException" => {
             (ErrorKind::Usage, Failure::Permanent)
+        }
+        // Another RevisionId than the one that was given, or an update under way.
+        "PreconditionFailedException" | "ResourceConflictException" => {
+            (ErrorKind::Unsettled, Failure::Permanent)
         }
         _ => match status {
             429 => (ErrorKind::Throttled, throttled),

@@ -154,6 +154,22 @@ impl Lambda {
         Ok(aliases)
     }
 
+    /// The ARNs of the versions of a layer, the newest first. They are listed without their code.
+    ///
+    /// # Errors
+    /// A call failed, after its retries, or an answer is no list.
+    pub async fn layer_version_arns(&self, layer: &str) -> Result<Vec<String>> {
+        let mut pages = self.layer_versions(layer);
+        let mut versions = Vec::new();
+        while let Some(items) = pages.items(|_| true).await? {
+            let arns = items
+                .iter()
+                .filter_map(|item| item.text("/LayerVersionArn"));
+            versions.extend(arns.map(ToOwned::to_owned));
+        }
+        Ok(versions)
+    }
+
     pub(super) fn about<'a>(&'a self, operation: &'a str, subject: &'a str) -> Call<'a> {
         Call {
             operation,

@@ -1,13 +1,26 @@
 //! A function version from a store back to a directory, in the layout of a fetch, verified again.
 
+mod alias;
+mod all;
+mod apply;
+mod beside;
+mod environment;
+mod fields;
+mod find;
 mod image;
+mod kept;
+mod layers;
+mod plan;
+mod prepare;
+mod target;
+mod to_lambda;
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
+
+use find::Found;
 
 use super::fetch::layers::LAYER_JSON;
 use super::fetch::package::{Item, Unpacking};
@@ -19,21 +32,23 @@ use crate::files::{PublishOptions, Staging};
 use crate::function::FunctionRef;
 use crate::package::{Claim, Verified};
 use crate::record::{FUNCTION_JSON, PACKAGE_ZIP, RECORD, Record};
-use crate::store::{Descriptor, Entry, Manifest, RunName, Store, Subject, Titled as _};
+use crate::store::{Descriptor, Entry, Manifest, RunName, Store, Titled as _};
 use crate::task::blocking;
 use crate::unpack::Limits;
+
+pub use all::{AllRestored, restore_all};
+pub use environment::Environment;
+pub use find::Which;
+pub use plan::{Need, NotRestored, Plan, State, Step};
+pub use to_lambda::{Restoration, ToLambdaOptions, Versions, to_lambda};
 
 /// What [`restore()`] is to do.
 #[derive(Debug, Clone)]
 pub struct RestoreOptions {
     /// Where to; None is `./NAME` or `./NAME-QUALIFIER`.
     pub dest: Option<PathBuf>,
-    /// Only of this region.
-    pub region: Option<String>,
-    /// The run of this name or id; its beginning is enough.
-    pub run: Option<String>,
-    /// The newest run that began at this time or before.
-    pub at: Option<Timestamp>,
+    /// From which run and region.
+    pub which: Which,
     /// Unpack the zips.
     pub unpack: bool,
     /// Replace a destination that larder wrote.
@@ -67,15 +82,28 @@ pub async fn restore(
     cancel: CancellationToken,
 ) -> Result<Restored> {
     store.open().await?;
-    let (run, entry) = find(store, function, options, &*reporter).await?;
-    let manifest = store.document(&entry.descriptor()).await?;
-    let manifest = Manifest::from_json(&manifest, &entry.arn)?;
-    let record = store.document(&manifest.config).await?;
-    let mut record = Record::from_json(&record).map_err(|e| Error::from(e).about(&*entry.arn))?;
+    let Found { run, entry, .. } = find::find(store, function, &options.which, &*reporter).await?;
     let dest = options
         .dest
         .clone()
         .unwrap_or_else(|| Path::new(".").join(function.directory_name()));
+    one(store, run, &entry, dest, options, reporter, cancel).await
+}
+
+/// Restores an entry of a run to `dest`.
+async fn one(
+    store: &Store,
+    run: RunName,
+    entry: &Entry,
+    dest: PathBuf,
+    options: &RestoreOptions,
+    reporter: Arc<dyn Reporter>,
+    cancel: CancellationToken,
+) -> Result<Restored> {
+    let manifest = store.document(&entry.descriptor()).await?;
+    let manifest = Manifest::from_json(&manifest, &entry.arn)?;
+    let record = store.document(&manifest.config).await?;
+    let mut record = Record::from_json(&record).map_err(|e| Error::from(e).about(&*entry.arn))?;
     let publish = PublishOptions {
         force: options.force,
         sync: options.sync,
@@ -205,7 +233,7 @@ impl Work<'_> {
         let verified = received.verify(&claim).map_err(|mismatch| {
             Error::from(mismatch)
                 .about(&*item.subject)
-                .hint("nothing was restored: the package was damaged in the store; another run may have a sound one")
+                .hint_instead("nothing was restored: the package was damaged in the store; another run may have a sound one")
         })?;
         self.reporter.report(&Event::Verified {
             sha256: verified.sha256(),
@@ -226,121 +254,4 @@ fn claim(code_sha256: &str, size: u64, subject: &str) -> Result<Claim> {
             .because(e)
     })?;
     Ok(Claim::lambda(digest, size))
-}
-
-/// The newest run that has the function, of those that are meant.
-async fn find(
-    store: &Store,
-    function: &FunctionRef,
-    options: &RestoreOptions,
-    reporter: &dyn Reporter,
-) -> Result<(RunName, Entry)> {
-    let mut names = store.runs().await?.names;
-    names.retain(|name| {
-        options.at.is_none_or(|at| name.time() <= at)
-            && options
-                .run
-                .as_deref()
-                .is_none_or(|run| name.as_str().starts_with(run) || name.id().starts_with(run))
-    });
-    if let Some(wanted) = &options.run {
-        match names.len() {
-            0 => {
-                return Err(Error::new(ErrorKind::NotFound, "there is no such run")
-                    .about(wanted)
-                    .hint("larder store list shows the runs"));
-            }
-            1 => {}
-            _ => {
-                return Err(Error::new(ErrorKind::Usage, "names several runs")
-                    .about(wanted)
-                    .hint("larder store list shows the runs"));
-            }
-        }
-    }
-    // A region that did not change has the same index in many runs.
-    let mut looked_at: HashMap<String, bool> = HashMap::new();
-    for name in names.iter().rev() {
-        let run = match store.run(name).await {
-            Ok(run) => run,
-            Err(e) if options.run.is_none() => {
-                reporter.report(&Event::Warning {
-                    subject: name.as_str(),
-                    message: &format!("this run is passed over: {e}"),
-                    hint: e.hint_text(),
-                });
-                continue;
-            }
-            Err(e) => return Err(e),
-        };
-        let mut found = Vec::new();
-        for region in &run.regions {
-            let asked = options.region.as_deref().or(function.region());
-            if asked.is_some_and(|asked| asked != region.region)
-                || looked_at.get(&region.index.digest) == Some(&false)
-            {
-                continue;
-            }
-            let entries = store.entries(region).await?;
-            let one = pick(store, &entries, function).await?;
-            looked_at.insert(region.index.digest.clone(), one.is_some());
-            found.extend(one);
-        }
-        match found.len() {
-            0 => {}
-            1 => return Ok((name.clone(), found.remove(0))),
-            _ => {
-                let arns: Vec<&str> = found.iter().map(|entry| &*entry.arn).collect();
-                return Err(
-                    Error::new(ErrorKind::Usage, "is in several accounts or regions")
-                        .about(function.to_string())
-                        .hint(format!("name one of them by its ARN: {}", arns.join(", "))),
-                );
-            }
-        }
-    }
-    Err(Error::new(
-        ErrorKind::NotFound,
-        "no run of the store has this function or version",
-    )
-    .about(function.to_string())
-    .hint("larder store list shows the runs"))
-}
-
-/// The entry that is meant: the version, what an alias led to, or the latest.
-async fn pick(store: &Store, entries: &[Entry], function: &FunctionRef) -> Result<Option<Entry>> {
-    let of_function = |entry: &&Entry| {
-        entry.name() == function.name()
-            && function
-                .account()
-                .is_none_or(|account| entry.arn.split(':').nth(4) == Some(account))
-    };
-    let versions = || {
-        let functions = entries.iter().filter(|e| e.subject == Subject::Function);
-        functions.filter(of_function)
-    };
-    let version = |wanted: &str| versions().find(|entry| entry.version() == wanted).cloned();
-    let Some(qualifier) = function.qualifier() else {
-        let newest = versions().max_by_key(|entry| entry.version().parse::<u64>().unwrap_or(0));
-        return Ok(version("$LATEST").or(newest.cloned()));
-    };
-    if let Some(entry) = version(qualifier) {
-        return Ok(Some(entry));
-    }
-    let mut aliases = entries.iter().filter(|e| e.subject == Subject::Aliases);
-    let Some(aliases) = aliases.find(of_function) else {
-        return Ok(None);
-    };
-    let manifest = store.document(&aliases.descriptor()).await?;
-    let manifest = Manifest::from_json(&manifest, &aliases.arn)?;
-    let document = store.document(&manifest.config).await?;
-    let document: serde_json::Value = serde_json::from_slice(&document).unwrap_or_default();
-    let alias = document["Aliases"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .find(|alias| alias["Name"] == qualifier);
-    Ok(alias
-        .and_then(|alias| alias["FunctionVersion"].as_str())
-        .and_then(version))
 }

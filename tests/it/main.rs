@@ -35,6 +35,7 @@ mod parallel;
 mod proof;
 mod registry;
 mod reports;
+mod restore;
 mod signature;
 mod snapshot;
 mod storage;

@@ -11,6 +11,7 @@ mod drift;
 mod front;
 mod machine;
 mod packages;
+mod restore;
 mod server;
 mod store;
 pub mod venv;

@@ -121,6 +121,8 @@ impl FunctionBuilder {
         let alias = Alias {
             version: version.to_owned(),
             weights,
+            description: String::new(),
+            revision: super::answer::request_uuid(),
         };
         self.aliases.insert(name.to_owned(), alias);
         self
@@ -312,6 +314,9 @@ impl FunctionBuilder {
             departures: self.departures,
             swaps: Vec::new(),
             master_region: self.master_region,
+            settling: None,
+            fail_next: None,
+            numbered: 0,
         };
         let arn = format!(
             "arn:{}:lambda:{region}:{account}:function:{name}",

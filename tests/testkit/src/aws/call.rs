@@ -164,7 +164,7 @@ pub(crate) fn iam_action(operation: &str) -> String {
     match operation {
         "GetLayerVersionByArn" => "lambda:GetLayerVersion".to_owned(),
         "GetCallerIdentity" | "AssumeRole" => format!("sts:{operation}"),
-        "GetObject" => "s3:GetObject".to_owned(),
+        "GetObject" | "PutObject" | "DeleteObject" => format!("s3:{operation}"),
         "GetAuthorizationToken" => "ecr:GetAuthorizationToken".to_owned(),
         _ => format!("lambda:{operation}"),
     }

@@ -70,6 +70,8 @@ impl Function {
         let alias = Alias {
             version: version.to_owned(),
             weights: BTreeMap::new(),
+            description: String::new(),
+            revision: super::answer::request_uuid(),
         };
         self.change(|function| {
             function.aliases.insert(name.to_owned(), alias);
@@ -103,6 +105,58 @@ impl Function {
             (operation.to_owned(), self.arn.clone(), qualifier.to_owned()),
             answer,
         );
+    }
+
+    /// `$LATEST`'s configuration, or a version's, as GetFunctionConfiguration gives it.
+    #[must_use]
+    pub fn configuration(&self, version: &str) -> Value {
+        self.shared.world().settle();
+        self.read(|function| {
+            let configuration = function.configuration(version, None);
+            configuration.map_or(Value::Null, Value::Object)
+        })
+    }
+
+    /// The numbers of the published versions.
+    #[must_use]
+    pub fn versions(&self) -> Vec<u64> {
+        self.read(|function| function.published.keys().copied().collect())
+    }
+
+    /// The aliases: name to version and weights.
+    #[must_use]
+    pub fn aliases(&self) -> BTreeMap<String, (String, BTreeMap<String, f64>)> {
+        self.read(|function| {
+            let each = function.aliases.iter();
+            let each = each.map(|(name, alias)| {
+                (name.clone(), (alias.version.clone(), alias.weights.clone()))
+            });
+            each.collect()
+        })
+    }
+
+    /// The tags.
+    #[must_use]
+    pub fn tags(&self) -> BTreeMap<String, String> {
+        self.read(|function| function.tags.clone())
+    }
+
+    /// Removes a tag.
+    pub fn untag(&self, key: &str) {
+        self.change(|function| {
+            function.tags.remove(key);
+        });
+    }
+
+    /// The reserved concurrency.
+    #[must_use]
+    pub fn concurrency(&self) -> Option<u64> {
+        self.read(|function| function.concurrency)
+    }
+
+    /// The next update fails after it was taken, for this reason.
+    pub fn fail_next_update(&self, reason: &str) {
+        self.change(|function| function.fail_next = Some(reason.to_owned()));
     }
 
     /// Removes the function; its packages stay where presigned URLs reach them.

@@ -10,10 +10,12 @@ use super::lists::{get_alias, list_aliases, list_functions, list_versions};
 use super::side::side_read;
 use super::wire::{Message, decode_path};
 use super::world::{FunctionKey, FunctionState, Shared, World, partition};
+use super::write;
 
 type Handler = fn(&Shared, &Call) -> Result<Answer, LambdaError>;
 
 struct Route {
+    method: &'static str,
     path: &'static str,
     operation: &'static str,
     handler: Handler,
@@ -22,7 +24,7 @@ struct Route {
 /// The path of two operations.
 const LAYERS: &str = "2018-10-31/layers";
 
-/// Every read: path (a star is one segment), operation, handler. All are GET.
+/// Every operation: path (a star is one segment), its name, handler; a GET unless it changes something.
 const ROUTES: &[Route] = &[
     route("2015-03-31/functions", "ListFunctions", list_functions),
     route("2015-03-31/functions/*", "GetFunction", get_function),
@@ -112,10 +114,80 @@ const ROUTES: &[Route] = &[
         "GetFunctionScalingConfig",
         side_read,
     ),
+    change(
+        "POST",
+        "2015-03-31/functions",
+        "CreateFunction",
+        write::create_function,
+    ),
+    change(
+        "PUT",
+        "2015-03-31/functions/*/code",
+        "UpdateFunctionCode",
+        write::update_code,
+    ),
+    change(
+        "PUT",
+        "2015-03-31/functions/*/configuration",
+        "UpdateFunctionConfiguration",
+        write::update_configuration,
+    ),
+    change(
+        "POST",
+        "2015-03-31/functions/*/versions",
+        "PublishVersion",
+        write::publish_version,
+    ),
+    change(
+        "POST",
+        "2015-03-31/functions/*/aliases",
+        "CreateAlias",
+        write::create_alias,
+    ),
+    change(
+        "PUT",
+        "2015-03-31/functions/*/aliases/*",
+        "UpdateAlias",
+        write::update_alias,
+    ),
+    change(
+        "POST",
+        "2017-03-31/tags/*",
+        "TagResource",
+        write::tag_resource,
+    ),
+    change(
+        "PUT",
+        "2017-10-31/functions/*/concurrency",
+        "PutFunctionConcurrency",
+        write::put_concurrency,
+    ),
+    change(
+        "POST",
+        "2018-10-31/layers/*/versions",
+        "PublishLayerVersion",
+        write::publish_layer,
+    ),
+    change(
+        "POST",
+        "2015-03-31/event-source-mappings",
+        "CreateEventSourceMapping",
+        write::create_event_source,
+    ),
 ];
 
 const fn route(path: &'static str, operation: &'static str, handler: Handler) -> Route {
+    change("GET", path, operation, handler)
+}
+
+const fn change(
+    method: &'static str,
+    path: &'static str,
+    operation: &'static str,
+    handler: Handler,
+) -> Route {
     Route {
+        method,
         path,
         operation,
         handler,
@@ -139,9 +211,6 @@ pub(crate) fn find(message: &Message) -> Option<(&'static str, Vec<String>)> {
 }
 
 fn matching(message: &Message) -> Option<(&'static Route, Vec<String>)> {
-    if message.method != "GET" {
-        return None;
-    }
     let given: Vec<&str> = message.path.trim_matches('/').split('/').collect();
     let finds = message.query_value("find").is_some();
     ROUTES.iter().find_map(|route| {
@@ -149,7 +218,8 @@ fn matching(message: &Message) -> Option<(&'static Route, Vec<String>)> {
             return None;
         }
         let wanted: Vec<&str> = route.path.split('/').collect();
-        let same = wanted.len() == given.len()
+        let same = message.method == route.method
+            && wanted.len() == given.len()
             && wanted
                 .iter()
                 .zip(&given)
@@ -191,6 +261,16 @@ pub(crate) fn answer(shared: &Shared, call: &Call) -> Answer {
             }
             .answer();
         }
+        world.settle();
+    }
+    // A change that is refused is not made. One whose answer alone shall be lost has another fault.
+    if call.message.method != "GET"
+        && let Some(error) = call.faults.iter().find_map(|fault| match fault {
+            super::fault::Fault::Lambda(error) => Some(error),
+            _ => None,
+        })
+    {
+        return error.answer();
     }
     (route.handler)(shared, call).unwrap_or_else(|error| error.answer())
 }

@@ -83,13 +83,7 @@ impl LayerBuilder {
             self.account,
             self.name
         );
-        let prefix = format!("{layer_arn}:");
-        let number = 1 + world
-            .layers
-            .keys()
-            .filter_map(|arn| arn.strip_prefix(&prefix)?.parse::<u64>().ok())
-            .max()
-            .unwrap_or(0);
+        let number = next_number(&world, &layer_arn);
         let arn = format!("{layer_arn}:{number}");
         let digest = self.code_sha256.unwrap_or_else(|| code_sha256(&self.zip));
         let size = self.zip.len();
@@ -122,6 +116,14 @@ impl LayerBuilder {
     }
 }
 
+/// The number of the next version of a layer.
+pub(crate) fn next_number(world: &super::world::World, layer_arn: &str) -> u64 {
+    let prefix = format!("{layer_arn}:");
+    let numbers = world.layers.keys();
+    let numbers = numbers.filter_map(|arn| arn.strip_prefix(&prefix)?.parse::<u64>().ok());
+    1 + numbers.max().unwrap_or(0)
+}
+
 /// `ListLayers`: the layers of the caller's account.
 pub(crate) fn list_layers(shared: &Shared, call: &Call) -> Result<Answer, LambdaError> {
     let world = shared.world();
@@ -146,7 +148,9 @@ pub(crate) fn list_layer_versions(shared: &Shared, call: &Call) -> Result<Answer
         let arn = layer.answer["LayerArn"].as_str().unwrap_or_default();
         arn == wanted || arn.rsplit(':').next() == Some(wanted)
     });
-    let versions = versions.map(|(_, version)| version).collect();
+    let mut versions: Vec<Value> = versions.map(|(_, version)| version).collect();
+    // The newest comes first.
+    versions.sort_by_key(|version| std::cmp::Reverse(version["Version"].as_u64()));
     super::lists::page(call, "LayerVersions", versions)
 }
 

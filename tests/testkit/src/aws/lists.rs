@@ -76,7 +76,7 @@ pub(crate) fn list_aliases(shared: &Shared, call: &Call) -> Result<Answer, Lambd
     page(call, "Aliases", items)
 }
 
-fn alias_answer(function: &FunctionState, name: &str) -> Value {
+pub(crate) fn alias_answer(function: &FunctionState, name: &str) -> Value {
     let Some(alias) = function.aliases.get(name) else {
         return Value::Null;
     };
@@ -84,8 +84,8 @@ fn alias_answer(function: &FunctionState, name: &str) -> Value {
         "AliasArn": format!("{}:{name}", function.arn()),
         "Name": name,
         "FunctionVersion": alias.version,
-        "Description": "",
-        "RevisionId": super::answer::request_uuid(),
+        "Description": alias.description,
+        "RevisionId": alias.revision,
     });
     if !alias.weights.is_empty() {
         answer["RoutingConfig"] = json!({ "AdditionalVersionWeights": alias.weights });
@@ -106,7 +106,6 @@ pub(crate) fn get_alias(shared: &Shared, call: &Call) -> Result<Answer, LambdaEr
         )))
     }
 }
-
 /// One page of a list: at most 50 items, whatever `MaxItems` says; `Marker` is opaque to the client.
 pub(crate) fn page(call: &Call, field: &str, items: Vec<Value>) -> Result<Answer, LambdaError> {
     let size = match call

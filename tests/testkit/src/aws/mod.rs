@@ -14,6 +14,7 @@ mod lists;
 mod log;
 mod registry;
 mod s3;
+mod s3_write;
 mod server;
 mod services;
 mod side;
@@ -25,6 +26,7 @@ mod tests;
 mod when;
 mod wire;
 mod world;
+mod write;
 
 pub use answer::{LambdaError, S3Error};
 pub use builder::FunctionBuilder;
@@ -184,6 +186,64 @@ impl FakeAws {
     /// Begins a layer version.
     pub fn layer(&self, name: &str) -> LayerBuilder {
         LayerBuilder::new(Arc::clone(&self.shared), REGION, name)
+    }
+
+    /// How long creations and updates stay `Pending` and `InProgress`; no time at all at the start.
+    pub fn settle_after(&self, time: Duration) {
+        self.shared.world().settle_after = time;
+    }
+
+    /// A role that Lambda cannot assume, because it was deleted.
+    pub fn role_gone(&self, arn: &str) {
+        self.shared.world().roles_gone.insert(arn.to_owned());
+    }
+
+    /// What a tag of an image leads to, for functions made with it: `REPOSITORY:TAG` and `sha256:<hex>`.
+    pub fn image_tag(&self, uri: &str, digest: &str) {
+        let mut world = self.shared.world();
+        world
+            .tags_of_images
+            .insert(uri.to_owned(), digest.to_owned());
+    }
+
+    /// The bytes of an object, if it is there.
+    #[must_use]
+    pub fn object_bytes(&self, bucket: &str, key: &str) -> Option<Bytes> {
+        let world = self.shared.world();
+        let object = world.objects.get(&format!("/{bucket}/{key}"))?;
+        object.versions.last().map(|version| version.bytes.clone())
+    }
+
+    /// The keys in a bucket, sorted.
+    #[must_use]
+    pub fn keys_in(&self, bucket: &str) -> Vec<String> {
+        let world = self.shared.world();
+        let prefix = format!("/{bucket}/");
+        let keys = world
+            .objects
+            .keys()
+            .filter_map(|path| path.strip_prefix(&prefix));
+        let mut keys: Vec<String> = keys.map(str::to_owned).collect();
+        keys.sort();
+        keys
+    }
+
+    /// A function that exists, by name, in the default account and region.
+    #[must_use]
+    pub fn existing(&self, name: &str) -> Option<Function> {
+        self.existing_in(ACCOUNT, REGION, name)
+    }
+
+    /// The same in another account or region.
+    #[must_use]
+    pub fn existing_in(&self, account: &str, region: &str, name: &str) -> Option<Function> {
+        let key = (account.to_owned(), region.to_owned(), name.to_owned());
+        let arn = self.shared.world().functions.get(&key)?.arn();
+        Some(Function {
+            shared: Arc::clone(&self.shared),
+            key,
+            arn,
+        })
     }
 
     /// Deletes a layer version: it stays listed on functions and answers 404 (403 for a foreign account's).

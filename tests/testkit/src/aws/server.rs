@@ -122,7 +122,9 @@ async fn exchange(
     };
     let subject = super::s3::subject(&call, &shared.clock);
     let object = matches!(operation, "GetObject" | "HeadObject");
-    let (answer, actions) = if object {
+    let (answer, actions) = if super::s3_write::owns(operation) {
+        (super::s3_write::answer(shared, &call, &subject), Vec::new())
+    } else if object {
         let object = super::s3::answer(shared, &call);
         (object.answer, object.actions)
     } else if matches!(operation, "GetManifest" | "GetBlob" | "GetToken") {
@@ -190,7 +192,7 @@ fn name(message: &Message) -> (&'static str, Vec<String>) {
             "GET" => "GetObject",
             "HEAD" => "HeadObject",
             "POST" if message.path == "/" => super::services::operation(message),
-            _ => "Unknown",
+            _ => super::s3_write::operation(message).unwrap_or("Unknown"),
         };
         (operation, Vec::new())
     }

@@ -37,6 +37,13 @@ impl On {
                 operation,
                 "GetObject"
                     | "HeadObject"
+                    | "PutObject"
+                    | "UploadPart"
+                    | "CreateMultipartUpload"
+                    | "CompleteMultipartUpload"
+                    | "AbortMultipartUpload"
+                    | "DeleteObject"
+                    | "DeleteObjects"
                     | "GetCallerIdentity"
                     | "AssumeRole"
                     | "DescribeRegions"

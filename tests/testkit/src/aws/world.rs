@@ -67,6 +67,14 @@ pub(crate) struct World {
     pub tokens: HashMap<String, super::registry::Token>,
     /// How long a token of ECR's is good for; 12 hours when `None`.
     pub token_lifetime: Option<jiff::SignedDuration>,
+    /// Uploads in parts that are not complete, by id.
+    pub uploads: HashMap<String, super::s3_write::Upload>,
+    /// How long creations and updates take.
+    pub settle_after: Duration,
+    /// Roles that Lambda cannot assume.
+    pub roles_gone: std::collections::BTreeSet<String>,
+    /// What tags of images lead to.
+    pub tags_of_images: HashMap<String, String>,
     /// Time that every answer takes.
     pub latency: Duration,
     /// Calls a second that Lambda's control plane takes before it answers 429.
@@ -126,10 +134,12 @@ pub(crate) struct Version {
     pub code: Code,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Alias {
     pub version: String,
     pub weights: BTreeMap<String, f64>,
+    pub description: String,
+    pub revision: String,
 }
 
 /// When code is swapped under a client.
@@ -185,6 +195,12 @@ pub(crate) struct FunctionState {
     pub departures: Departures,
     pub swaps: Vec<Swap>,
     pub master_region: Option<String>,
+    /// A change that is under way.
+    pub settling: Option<super::write::Settling>,
+    /// Why the next update fails after it was taken.
+    pub fail_next: Option<String>,
+    /// The highest version number that was given out.
+    pub numbered: u64,
 }
 
 impl FunctionState {
