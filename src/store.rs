@@ -48,6 +48,7 @@ use error::{Transience, failed, transience};
 use guard::Guard;
 
 pub use blob::Presence;
+pub(crate) use entry::unversioned;
 pub use entry::{Entry, Subject};
 pub use error::concerns_one_run;
 pub use joint::{JointId, Sealed};

@@ -122,15 +122,20 @@ impl Entry {
 
     /// The ARN without the version at its end.
     pub fn unversioned(&self) -> &str {
-        match self.arn.match_indices(':').nth(6) {
-            Some((end, _)) => &self.arn[..end],
-            None => &self.arn,
-        }
+        unversioned(&self.arn)
     }
 
     /// The version at the end of the ARN.
     pub fn version(&self) -> &str {
         self.arn.split(':').nth(7).unwrap_or_default()
+    }
+}
+
+/// A function's or layer's ARN without the version at its end.
+pub(crate) fn unversioned(arn: &str) -> &str {
+    match arn.match_indices(':').nth(6) {
+        Some((end, _)) => &arn[..end],
+        None => arn,
     }
 }
 

@@ -152,7 +152,7 @@ fn every_call_that_aws_sees_is_in_the_table_of_permissions() {
     assert!(listed.remove("ListStackResources"));
     // Asked for with a package over 50 MiB alone; the tests of restoring see it, and what else S3 is asked then.
     assert!(listed.remove("PutObject"));
-    // For event sources of a backup with all reads.
+    // For event sources of a backup with all reads; the tests of restoring see it.
     assert!(listed.remove("CreateEventSourceMapping"));
     assert_eq!(asked, listed);
 }

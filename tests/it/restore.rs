@@ -4,6 +4,7 @@ mod all;
 mod guards;
 mod places;
 mod refusals;
+mod sources;
 mod versions;
 
 use larder_testkit::packages;

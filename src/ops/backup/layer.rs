@@ -6,12 +6,12 @@ use jiff::Timestamp;
 use tokio::sync::OnceCell;
 
 use super::ledger::{Kind, Line, reason, status_of};
-use super::region::{Job, Shared, Trouble, function_arn, lock};
+use super::region::{Job, Shared, Trouble, lock};
 use crate::error::{Error, ErrorKind};
 use crate::lambda::{Answer, DescribedLayer, Listed};
 use crate::ops::fetch::{layers, to_milliseconds};
 use crate::record::{LayerRecord, PACKAGE_ZIP, Status};
-use crate::store::{Descriptor, Entry, LAYER, Manifest, Subject, Titled as _, title};
+use crate::store::{Descriptor, Entry, LAYER, Manifest, Subject, Titled as _, title, unversioned};
 use crate::transfer::{Renew, Target};
 
 /// What became of a layer version.
@@ -200,7 +200,7 @@ impl Job<'_> {
 fn layer_line(arn: &str, status: Status, bytes: Option<u64>, reason: Option<String>) -> Line {
     Line {
         kind: Kind::Layer,
-        arn: function_arn(arn).to_owned(),
+        arn: unversioned(arn).to_owned(),
         version: arn.split(':').nth(7).unwrap_or_default().to_owned(),
         status: status.name(),
         bytes,

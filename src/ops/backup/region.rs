@@ -390,7 +390,7 @@ impl Job<'_> {
     fn never_listed(&self, shared: &Shared) {
         for entry in lock(&shared.prior).left() {
             if self.is_meant(&entry) {
-                self.not_attempted(function_arn(&entry.arn), entry.version());
+                self.not_attempted(entry.unversioned(), entry.version());
             }
         }
     }
@@ -419,7 +419,7 @@ impl Job<'_> {
                 self.line(
                     &Line {
                         kind: Kind::Function,
-                        arn: function_arn(&entry.arn).to_owned(),
+                        arn: entry.unversioned().to_owned(),
                         version: entry.version().to_owned(),
                         status: Status::Gone.name(),
                         bytes: None,
@@ -458,14 +458,6 @@ impl Job<'_> {
             )),
             ..line.clone()
         })
-    }
-}
-
-/// An ARN without the version at its end.
-pub(super) fn function_arn(arn: &str) -> &str {
-    match arn.match_indices(':').nth(6) {
-        Some((end, _)) => &arn[..end],
-        None => arn,
     }
 }
 
