@@ -110,7 +110,7 @@ impl Repository {
     /// # Errors
     /// It names no registry, or no repository.
     pub fn parse(text: &str) -> Result<(Self, Option<&str>), ReferenceError> {
-        let quoted = || text.chars().take(300).collect::<String>();
+        let quoted = || without_secrets(text).chars().take(300).collect::<String>();
         let text_without = text.split('@').next().unwrap_or_default();
         let (registry, path) = text_without
             .split_once('/')

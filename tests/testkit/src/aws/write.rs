@@ -619,11 +619,15 @@ pub(crate) fn create_event_source(shared: &Shared, call: &Call) -> Result<Answer
     let input = input(call)?;
     let mut world = shared.world();
     let given = text(&input, "FunctionName").unwrap_or_default().to_owned();
-    let key = name(&world, call, &given)?.key;
-    let Some(function) = world.functions.get(&key) else {
+    let named = name(&world, call, &given)?;
+    let Some(function) = world.functions.get(&named.key) else {
         return Err(super::lambda::not_found("Function not found"));
     };
-    let arn = function.arn();
+    // An event source of a version or alias has its ARN.
+    let arn = match &named.qualifier {
+        Some(qualifier) => format!("{}:{qualifier}", function.arn()),
+        None => function.arn(),
+    };
     let mut mapping = Value::Object(input);
     let enabled = mapping["Enabled"] != json!(false);
     if let Some(map) = mapping.as_object_mut() {
