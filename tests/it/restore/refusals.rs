@@ -23,7 +23,7 @@ fn a_package_over_50_mib_goes_through_a_bucket_and_leaves_nothing_there() {
     let function = bench.aws.existing("large").unwrap();
     assert_eq!(function.code_sha256(), larder_testkit::code_sha256(&large));
     assert_eq!(bench.aws.keys_in("staging"), [""; 0]);
-    assert!(bench.aws.count("DeleteObjects") == 1 && bench.aws.count("UploadPart") > 1);
+    assert!(bench.aws.count("DeleteObject") == 1 && bench.aws.count("UploadPart") > 1);
 }
 
 #[test]
