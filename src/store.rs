@@ -56,6 +56,7 @@ pub use location::Location;
 pub use manifest::{
     Descriptor, FUNCTION, Index, LAYER, MANIFEST, Manifest, PACKAGE, RECORD, Titled, title,
 };
+pub(crate) use objects::{FORGOTTEN, MARKS, PRUNES};
 pub use run::{Part, RegionRef, Run, RunName, Runs, Scope};
 pub use shard::Shard;
 pub use staging::StagingBucket;

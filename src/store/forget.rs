@@ -15,6 +15,8 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// Functions that are named where a reason is shown.
 const EXAMPLES: usize = 3;
+/// How long shares of a backup wait for the others, beside the last run.
+const UNSEALED_HOURS: i64 = 7 * 24;
 
 /// What is to be kept of each function. A run that any of them keeps stays.
 #[derive(Debug, Clone, Default)]
@@ -48,7 +50,7 @@ pub enum Forget {
 /// Why a run stays.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reason {
-    /// `last`, `daily`, …; `newest` of an account and region; `unreadable`.
+    /// `last`, `daily`, …; `newest` of an account and region; `unsealed`; `unreadable`.
     pub rule: &'static str,
     /// How many functions need it.
     pub functions: u64,
@@ -171,6 +173,8 @@ impl Store {
                 for wanted in wanted {
                     go.push(pick(&names, wanted)?);
                 }
+                // That is why they go.
+                out.unreadable.retain(|(run, _)| !go.contains(run));
                 let held = held_by_others(&views, &go);
                 let lost = functions.iter().enumerate();
                 let lost = lost.filter(|(n, _)| !held.contains(&(u32::try_from(*n).unwrap_or(0))));
@@ -351,12 +355,36 @@ fn by_rules(rules: &Rules, views: &[View], functions: &[String]) -> BTreeMap<Run
             noted.push((&view.name, place));
         }
     }
+    for view in unsealed(views) {
+        note(view, "unsealed", "");
+    }
     for reasons in keep.values_mut() {
-        for reason in reasons.iter_mut().filter(|reason| reason.rule == "newest") {
+        for reason in reasons
+            .iter_mut()
+            .filter(|reason| matches!(reason.rule, "newest" | "unsealed"))
+        {
             reason.functions = 0;
         }
     }
     keep
+}
+
+/// The shares of backups that may still be joined: without a complete joint run, and no older than that beside the last run. One may
+/// have had nothing to do, and is missed all the same.
+fn unsealed(views: &[View]) -> impl Iterator<Item = &View> {
+    let last = views.iter().map(|view| view.name.time()).max();
+    views.iter().filter(move |view| {
+        let Some(Part::Shard { joint: id, .. }) = &view.part else {
+            return false;
+        };
+        let joined = views.iter().any(|other| {
+            matches!(&other.part, Some(Part::Joint { joint, shards, of }) if joint == id && shards.len() as u64 == u64::from(*of))
+        });
+        let young = last.is_some_and(|last| {
+            last.duration_since(view.name.time()) <= jiff::SignedDuration::from_hours(UNSEALED_HOURS)
+        });
+        !joined && young
+    })
 }
 
 /// Whether a run is one of several machines', and the joint run has all that it has. It is then no point in time of its own.
@@ -383,6 +411,13 @@ fn held_by_others(views: &[View], go: &[RunName]) -> std::collections::HashSet<u
 
 /// The one run that is meant.
 fn pick(names: &[RunName], wanted: &str) -> Result<RunName> {
+    // One whose name or id it is goes before those that begin so: a joint run's id begins its shards'.
+    let exact = names
+        .iter()
+        .find(|name| name.as_str() == wanted || name.id() == wanted);
+    if let Some(name) = exact {
+        return Ok(name.clone());
+    }
     let mut meant = names
         .iter()
         .filter(|name| name.as_str().starts_with(wanted) || name.id().starts_with(wanted));
@@ -395,5 +430,26 @@ fn pick(names: &[RunName], wanted: &str) -> Result<RunName> {
         (Some(name), None) if !wanted.is_empty() => Ok(name.clone()),
         (None, _) => error(ErrorKind::NotFound, "there is no such run"),
         _ => error(ErrorKind::Usage, "names several runs"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_whole_name_goes_before_one_that_begins_so() {
+        let names: Vec<RunName> = [
+            "20260131T020304.005Z-00112233445566778899aabb",
+            "20260131T020304.005Z-001122334455",
+        ]
+        .iter()
+        .map(|text| RunName::parse(text).unwrap())
+        .collect();
+        for wanted in ["20260131T020304.005Z-001122334455", "001122334455"] {
+            assert_eq!(pick(&names, wanted).unwrap(), names[1], "{wanted}");
+        }
+        assert!(pick(&names, "0011").is_err());
+        assert_eq!(pick(&names, "00112233445566").unwrap(), names[0]);
     }
 }

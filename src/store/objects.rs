@@ -10,11 +10,11 @@ use super::run::RunName;
 use crate::error::{ErrorKind, Result};
 
 /// Where the files of forgotten runs lie until the grace of a prune is over.
-pub(super) const FORGOTTEN: &str = "forgotten";
+pub(crate) const FORGOTTEN: &str = "forgotten";
 /// Where the marks lie: `marks/<hex>` for a blob to which no run referred when a prune looked.
-pub(super) const MARKS: &str = "marks";
+pub(crate) const MARKS: &str = "marks";
 /// Where prunes say when they delete.
-pub(super) const PRUNES: &str = "prunes";
+pub(crate) const PRUNES: &str = "prunes";
 
 /// An object in a folder of the store.
 #[derive(Debug, Clone, PartialEq, Eq)]

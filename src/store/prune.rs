@@ -3,7 +3,7 @@
 //! in `docs/store.md`.
 
 use std::collections::{BTreeMap, HashSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use jiff::Timestamp;
@@ -173,7 +173,10 @@ impl Prune<'_> {
             return Ok(self.out);
         }
         let rounds = self.delete(candidates, each).await?;
-        self.tidy(now).await?;
+        // A prune that refuses leaves the way back, too.
+        if self.out.refused.is_empty() {
+            self.tidy(now).await?;
+        }
         self.end(rounds).await?;
         Ok(self.out)
     }
@@ -330,8 +333,9 @@ impl Prune<'_> {
             let rest = left.split_off(left.len().min(IN_A_ROUND));
             let until = tokio::time::Instant::now() + ROUND;
             self.record(round, false).await?;
-            let done = self.round(left, round, until).await;
-            if tokio::time::Instant::now() >= until {
+            let mut cut = true;
+            let done = self.round(left, round, until, &mut cut).await;
+            if cut || done.is_err() || tokio::time::Instant::now() >= until {
                 // Requests that were given up may still be carried out.
                 tokio::time::sleep(DEAD.saturating_sub(ROUND)).await;
             }
@@ -355,14 +359,15 @@ impl Prune<'_> {
         Ok(round)
     }
 
-    /// One round: everything is looked at again, and then deleted, within [`ROUND`]. Answers what there was no time for.
+    /// One round: everything is looked at again, and then deleted, within [`ROUND`]. Answers what there was no time for. `cut` is
+    /// left true where requests to delete were given up.
     async fn round(
         &mut self,
         mut blobs: Vec<Candidate>,
         round: usize,
         until: tokio::time::Instant,
+        cut: &mut bool,
     ) -> Result<Vec<Candidate>> {
-        let began = Instant::now();
         let own = self.record_name(round);
         let own = self.store.list_range(PRUNES, &own, &own).await?;
         let Some(now) = own.first().map(|own| own.written) else {
@@ -373,6 +378,7 @@ impl Prune<'_> {
         };
         self.follow_runs().await?;
         if !self.out.refused.is_empty() {
+            *cut = false;
             return Ok(Vec::new());
         }
         self.follow_forgotten(now).await?;
@@ -394,12 +400,14 @@ impl Prune<'_> {
             }
             go
         });
-        if began.elapsed() > ROUND {
-            // Looking took so long that nothing may be deleted on it: the next round has only what is new to read.
-            return Ok(blobs);
-        }
         self.out.waiting.blobs += kept.blobs;
         self.out.waiting.bytes += kept.bytes;
+        // Counted from before the record was put: writers count from then.
+        if tokio::time::Instant::now() >= until {
+            // Looking took so long that nothing may be deleted on it: the next round has only what is new to read.
+            *cut = false;
+            return Ok(blobs);
+        }
         let store = self.store;
         let removing = blobs.iter().map(|blob| async move {
             let file = format!("{BLOBS}/{}", blob.digest.hex());
@@ -410,8 +418,11 @@ impl Prune<'_> {
             (HashSet::new(), Amount::default(), Amount::default());
         let mut unmarked = Vec::new();
         let (mut denial, mut failure) = (None, None);
-        while let Ok(Some((blob, removed))) = tokio::time::timeout_at(until, removing.next()).await
-        {
+        while let Ok(next) = tokio::time::timeout_at(until, removing.next()).await {
+            let Some((blob, removed)) = next else {
+                *cut = false;
+                break;
+            };
             match removed {
                 Ok(_) => {
                     deleted.add(blob.size);

@@ -13,7 +13,7 @@ use super::super::quantity::size;
 use super::super::store_args::StoreArgs;
 use super::super::{Context, escape};
 use super::with_store;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, Reporter as _};
 use crate::function::FunctionRef;
 use crate::record::SCHEMA_VERSION;
@@ -71,7 +71,7 @@ impl ListArgs {
             } else {
                 None
             };
-            let (mut indexes, mut unread) = (Indexes::default(), 0);
+            let (mut indexes, mut unread, mut shown) = (Indexes::default(), 0, 0);
             for name in &names {
                 let line = async {
                     let run = store.run(name).await?;
@@ -79,17 +79,28 @@ impl ListArgs {
                         Some(function) => {
                             versions(context, &store, &run, function, &mut indexes).await
                         }
-                        None => line(context, &store, &run, sizes.as_ref(), &mut indexes).await,
+                        None => line(context, &store, &run, sizes.as_ref(), &mut indexes)
+                            .await
+                            .map(|()| 1),
                     }
                 };
-                if let Err(e) = line.await {
-                    if !concerns_one_run(&e) {
-                        return Err(e);
+                match line.await {
+                    Ok(count) => shown += count,
+                    Err(e) if concerns_one_run(&e) => {
+                        unread += 1;
+                        let message = format!("this run cannot be read: {e}");
+                        warn(context, name.as_str(), &message, e.hint_text());
                     }
-                    unread += 1;
-                    let message = format!("this run cannot be read: {e}");
-                    warn(context, name.as_str(), &message, e.hint_text());
+                    Err(e) => return Err(e),
                 }
+            }
+            if let Some(function) = function.as_ref().filter(|_| shown == 0 && unread == 0) {
+                return Err(Error::new(
+                    ErrorKind::NotFound,
+                    "no run of the store has this function",
+                )
+                .about(function.to_string())
+                .hint("larder store list shows the runs"));
             }
             Ok((!names.is_empty(), unread))
         })?;
@@ -219,7 +230,8 @@ async fn versions(
     run: &Run,
     function: &FunctionRef,
     indexes: &mut Indexes,
-) -> Result<()> {
+) -> Result<usize> {
+    let mut shown = 0;
     for region in &run.regions {
         let elsewhere = function.region().is_some_and(|name| name != region.region)
             || function.account().is_some_and(|id| id != region.account);
@@ -259,7 +271,8 @@ async fn versions(
                 escape::line(line.trim_end()).into_owned()
             };
             print(&format!("{text}\n"))?;
+            shown += 1;
         }
     }
-    Ok(())
+    Ok(shown)
 }

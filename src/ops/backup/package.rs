@@ -107,7 +107,7 @@ impl Job<'_> {
         let context = self.session.transfers(&**self.tally);
         let (verified, stats) = transfer::download(context, subject, target, renew, spool)
             .await
-            .map_err(Trouble::of)?;
+            .map_err(|e| Trouble::of(still_listed(e, subject)))?;
         self.tally.downloaded(stats.bytes);
         let put = self.store.put_package(&verified).await;
         self.packages.insert(verified.sha256());
@@ -121,6 +121,21 @@ impl Job<'_> {
             (None, Some(store)) => store.to_owned(),
             (None, None) => std::env::temp_dir(),
         }
+    }
+}
+
+/// Only a function that is not there is gone. One that is there without its package is a loss to be told of.
+fn still_listed(error: Error, subject: &str) -> Error {
+    if error.kind() != ErrorKind::NotFound {
+        return error;
+    }
+    let hint = error.hint_text().map(ToOwned::to_owned);
+    let without = Error::new(ErrorKind::NoCode, "its package cannot be had")
+        .about(subject)
+        .because(error);
+    match hint {
+        Some(hint) => without.hint(hint),
+        None => without,
     }
 }
 

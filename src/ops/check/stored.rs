@@ -84,15 +84,17 @@ fn by_function(entries: Vec<Entry>, functions: &[FunctionRef]) -> BTreeMap<Strin
     let mut kept: BTreeMap<String, Kept> = BTreeMap::new();
     for entry in entries {
         let named = functions.is_empty() || functions.iter().any(|f| f.name() == entry.name());
-        if !named || entry.subject == Subject::Layer {
+        if !named {
             continue;
         }
-        let of = kept.entry(entry.unversioned().to_owned()).or_default();
+        let arn = entry.unversioned().to_owned();
         match entry.subject {
             Subject::Function => {
-                of.versions.insert(entry.version().to_owned(), entry);
+                let version = entry.version().to_owned();
+                kept.entry(arn).or_default().versions.insert(version, entry);
             }
-            _ => of.aliases = Some(entry),
+            Subject::Aliases => kept.entry(arn).or_default().aliases = Some(entry),
+            Subject::Layer | Subject::Config => {}
         }
     }
     kept.retain(|_, kept| !kept.versions.is_empty());

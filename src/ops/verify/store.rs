@@ -3,7 +3,7 @@
 use super::{Error, ErrorKind, FindingKind, Job, Result};
 use crate::files::{Node, names};
 use crate::image::layout::{INDEX_JSON, OCI_LAYOUT};
-use crate::store::Store;
+use crate::store::{FORGOTTEN, MARKS, PRUNES, Store};
 use crate::task::or_interrupted;
 
 /// The file that makes a directory a store.
@@ -40,7 +40,9 @@ pub(super) fn verify(job: &mut Job<'_>) -> Result<()> {
         }
         sound = false;
     }
-    let known = [MARKER, OCI_LAYOUT, INDEX_JSON, RUNS, "blobs"];
+    let known = [
+        MARKER, OCI_LAYOUT, INDEX_JSON, RUNS, "blobs", FORGOTTEN, MARKS, PRUNES,
+    ];
     for name in names(job.below.path()) {
         if !known.contains(&name.as_str()) {
             job.report.note(format!(

@@ -325,3 +325,20 @@ fn a_throttled_account_is_backed_up_all_the_same() {
     bench.aws.latency(Duration::ZERO);
     whole(&bench, 0..COUNT);
 }
+
+/// What is there without its package is not gone: that would pass for no loss.
+#[test]
+fn a_package_that_is_not_where_lambda_says_is_a_failure() {
+    let bench = Bench::new();
+    functions(&bench);
+    bench
+        .aws
+        .fault(On::Object.always(), Fault::S3(S3Error::NoSuchKey));
+    let ran = backup(&bench, &["--all", "--max-attempts", "2"]).expect(6);
+    assert!(
+        statuses(&ran)
+            .values()
+            .all(|status| status == "unavailable")
+    );
+    assert_eq!(total(&ran), COUNT);
+}

@@ -100,6 +100,28 @@ fn nothing_changed_since_the_backup_is_in_sync_without_a_download() {
 }
 
 #[test]
+fn what_a_full_backup_has_beside_the_code_is_no_alias() {
+    let bench = Bench::new();
+    account(&bench);
+    let full = [
+        "backup",
+        "--store",
+        "store",
+        "--all",
+        "--redact-env",
+        "--config",
+        "full",
+    ];
+    bench
+        .run(&[&full[..], &["--max-rate", "1000"]].concat())
+        .expect(0);
+    for _ in 0..4 {
+        let report = check(&bench, &["--aliases"], 0);
+        assert!(report.to_string().contains("\"live\""), "{report:#}");
+    }
+}
+
+#[test]
 fn what_changed_since_the_backup_is_told_by_file() {
     let bench = Bench::new();
     account(&bench);

@@ -1,5 +1,7 @@
 //! `larder store forget`.
 
+use std::fs;
+
 use serde_json::Value;
 
 use super::{backup, copy_run, is_sound, run_of, runs, store, zip};
@@ -215,7 +217,7 @@ fn rules_leave_alone_what_cannot_be_read() {
         assert_eq!(verdicts(&forgot)[1].1, ["unreadable"]);
     }
     // Named, it goes.
-    store(&bench, "forget", &["--run", &names[1]]).expect(1);
+    store(&bench, "forget", &["--run", &names[1]]).expect(0);
     assert!(!file.exists());
 }
 
@@ -274,4 +276,43 @@ fn runs_of_shards_do_not_count_beside_the_joint_run() {
         ];
         bench.run(&arguments).expect(0);
     }
+}
+
+/// A share that had nothing to do holds nothing, and is missed when the shares are joined.
+#[test]
+fn shares_that_may_still_be_joined_stay() {
+    let bench = Bench::new();
+    bench.aws.function("app").zip(zip(1)).create();
+    let mut shares = Vec::new();
+    for (shard, night) in [("1/2", "night-1"), ("2/2", "night-2")] {
+        let arguments = ["--all", "--shard", shard, "--run-id", night];
+        shares.push(run_of(&backup(&bench, &arguments).expect(0)));
+    }
+    for _ in 0..2 {
+        backup(&bench, &["--all"]).expect(0);
+    }
+    let forgot = store(&bench, "forget", &["--keep-last", "1"]);
+    let forgot = forgot.expect(0).json();
+    assert_eq!(runs(&bench).len(), 3, "{forgot}");
+    for share in shares {
+        assert!(runs(&bench).contains(&share), "{forgot}");
+        // Whoever names it means it.
+        store(&bench, "forget", &["--run", &share]).expect(0);
+    }
+}
+
+/// It is the way out where a run is damaged, and no failure.
+#[test]
+fn a_damaged_run_that_is_named_goes() {
+    let bench = Bench::new();
+    bench.aws.function("app").zip(zip(1)).create();
+    let damaged = run_of(&backup(&bench, &["--all"]).expect(0));
+    let file = bench.path(&format!("store/runs/{damaged}.json"));
+    let run = fs::read_to_string(&file).unwrap();
+    let json: Value = serde_json::from_str(&run).unwrap();
+    let region = json["manifests"][0]["digest"].as_str().unwrap();
+    let hex = region.strip_prefix("sha256:").unwrap();
+    fs::remove_file(bench.path("store/blobs/sha256").join(hex)).unwrap();
+    store(&bench, "forget", &["--run", &damaged]).expect(0);
+    assert_eq!(runs(&bench), [""; 0]);
 }

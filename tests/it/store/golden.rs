@@ -123,6 +123,7 @@ fn a_golden_store_is_sound_and_all_of_it_restores() {
 #[test]
 fn a_golden_store_can_be_looked_after_and_written_to() {
     let bench = golden();
+    store(&bench, "list", &["nobody"]).expect(5);
     let of_billing = store(&bench, "list", &["billing"]).expect(0);
     assert_eq!(
         of_billing.stdout.lines().count(),
