@@ -235,9 +235,6 @@ async fn history(store: &Store, options: &BackupOptions) -> Result<History> {
                 .hint("give each backup of several machines an id of its own with --run-id"),
         );
     }
-    if options.refresh {
-        return Ok(History::empty());
-    }
     History::of(store).await
 }
 

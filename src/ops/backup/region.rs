@@ -163,7 +163,10 @@ impl Job<'_> {
     async fn prior(&self) -> Result<Prior> {
         let place = (self.account.number.as_str(), self.session.region());
         let prior = Prior::read(self.store, self.history, place, &**self.tally).await?;
-        self.packages.know(prior.packages());
+        // With --refresh the store is looked at for each; what there was tells only what is gone or was not come to.
+        if !self.options.refresh {
+            self.packages.know(prior.packages());
+        }
         Ok(prior)
     }
 

@@ -204,4 +204,10 @@ fn what_was_not_attempted_is_counted() {
     .expect(3);
     let counts = summary(&ran)["counts"].clone();
     assert_eq!(counts["saved"].as_u64(), Some(1), "{counts}");
+    // Asking about all of it again makes no less of what there was.
+    assert_eq!(counts["not_attempted"].as_u64(), Some(40), "{counts}");
+    bench.aws.clear_faults();
+    bench.aws.fault(On::ListFunctions.always(), ended());
+    let ran = backup(&bench, &["--all", "--refresh"]).expect(4);
+    assert_eq!(summary(&ran)["counts"]["not_attempted"], 40);
 }
