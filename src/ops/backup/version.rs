@@ -56,7 +56,8 @@ impl Job<'_> {
             && known.redacted == self.options.redact_env
             && (known.code.is_some() || !self.pulls(listed))
             && (known.layers || !self.options.layers || listed.layers().is_empty())
-            && self.is_fresh(&known)
+            && self.is_fresh(known)
+            && !self.lacks_layers(listed, shared).await?
         {
             if self.options.layers {
                 self.carry_layers(listed, shared);
@@ -115,6 +116,25 @@ impl Job<'_> {
     /// Whether the version's image is to be pulled.
     fn pulls(&self, listed: &Listed) -> bool {
         self.options.pull_image && listed.package_type() == "Image"
+    }
+
+    /// Whether a layer that no run has so far makes an unchanged version one to save again: it is there now, or its absence
+    /// is to count. Each such layer is asked about once a run, and has its line.
+    async fn lacks_layers(&self, listed: &Listed, shared: &Shared) -> Result<bool, Trouble> {
+        let mut lacks = false;
+        for layer in listed.layers().iter().filter(|_| self.options.layers) {
+            if self.known_layer(&layer.arn, shared).is_some() {
+                continue;
+            }
+            if self.options.dry_run {
+                lock(&shared.estimate).layer(&layer.arn);
+                continue;
+            }
+            let had = self.layer(&layer.arn, layer.code_size, shared).await?;
+            let had = filled(&had)?;
+            lacks |= had.files.is_some() || failed_layer(had, self.options.strict_layers).is_some();
+        }
+        Ok(lacks)
     }
 
     /// Whether the last answer is as young as `--refresh-older-than` asks for.
