@@ -109,7 +109,7 @@ pub struct BackupArgs {
     #[arg(long, value_name = "WHAT", default_value = "aliases", value_enum)]
     pub config: ConfigArg,
 
-    /// Which layer versions to keep: those that are used, all of the account, or none
+    /// Which layer versions to keep: those that are used, all of the account (with --all), or none
     #[arg(long, value_name = "WHICH", default_value = "used", value_enum)]
     pub layers: LayersArg,
 

@@ -88,7 +88,7 @@ pub struct BackupOptions {
     pub layers: bool,
     /// Pull the images of container-image functions too.
     pub pull_image: bool,
-    /// Keep every layer version of the account, used or not.
+    /// Keep every layer version of the account, used or not; goes with all functions only.
     pub all_layers: bool,
     /// A layer version that is deleted or denied makes the function's status partial.
     pub strict_layers: bool,
@@ -131,6 +131,13 @@ pub async fn backup(
     cancel: &CancellationToken,
     each: &(dyn Fn(&Line) + Sync),
 ) -> Result<Backup> {
+    if options.all_layers && !options.functions.is_empty() {
+        return Err(Error::new(
+            ErrorKind::Usage,
+            "every layer of an account is not what functions that are named have",
+        )
+        .hint("--layers all goes with --all; the layers that functions use are kept by default"));
+    }
     let begun = Instant::now();
     let began_at = Timestamp::now();
     let tally = Arc::new(Tally::new(reporter));
@@ -234,9 +241,6 @@ async fn history(store: &Store, options: &BackupOptions) -> Result<History> {
                 .about(id.as_str())
                 .hint("give each backup of several machines an id of its own with --run-id"),
         );
-    }
-    if options.refresh {
-        return Ok(History::empty());
     }
     History::of(store).await
 }

@@ -396,6 +396,10 @@ fn what_is_no_longer_listed_is_gone_and_stays_restorable() {
         "--max-rate",
         "1000",
     ];
+    // With --refresh too, which asks about all of it anew.
+    let refresh = [&arguments[..], &["--refresh", "--include", "b"]].concat();
+    let ran = here.run(&refresh).expect(0);
+    assert_eq!(statuses(&ran)["b:$LATEST"], "gone");
     let ran = here.run(&arguments).expect(0);
     assert_eq!(statuses(&ran)["b:$LATEST"], "gone");
     bench.run(&["restore", "--store", "store", "b"]).expect(0);

@@ -44,7 +44,7 @@ impl Job<'_> {
         let manifest = Manifest::new(kind, described(&config), named.collect()).to_json();
         let digest = Sha256Digest::of(&manifest);
         let size = manifest.len() as u64;
-        let same = known.is_some_and(|known| known.manifest == digest);
+        let same = known.is_some_and(|known| known.manifest == digest) && !self.options.refresh;
         if !same {
             let mut blobs: Vec<Vec<u8>> = files.into_iter().map(|(_, bytes)| bytes).collect();
             // The first document may be one of the files too.

@@ -84,6 +84,8 @@ impl<'a> Feed<'a> {
                 pages: None,
             }
         };
+        // Where none of the functions that were named can be, nothing is asked.
+        let none = matches!(&source, Source::Named { left, .. } if left.is_empty());
         Self {
             lambda,
             options,
@@ -92,7 +94,7 @@ impl<'a> Feed<'a> {
             shared,
             account,
             tagged,
-            region: !options.sides,
+            region: !options.sides || none,
             source,
             seen: HashSet::new(),
             layers: options.all_layers.then(|| LayerFeed::new(lambda)),
@@ -112,10 +114,7 @@ impl<'a> Feed<'a> {
                 let Some(mut page) = pages.next().await? else {
                     self.forecast.ended();
                     return match self.next_layers().await? {
-                        None if !self.region => {
-                            self.region = true;
-                            Ok(Some(vec![Item::Region]))
-                        }
+                        None => Ok(self.next_region()),
                         items => Ok(items),
                     };
                 };
@@ -129,6 +128,12 @@ impl<'a> Feed<'a> {
             }
             Source::Named { .. } => self.next_named().await,
         }
+    }
+
+    /// The region itself, once, after all else.
+    fn next_region(&mut self) -> Option<Vec<Item>> {
+        let given_out = std::mem::replace(&mut self.region, true);
+        (!given_out).then(|| vec![Item::Region])
     }
 
     /// Counts a call that a backup makes as a dry run does.
@@ -178,7 +183,7 @@ impl<'a> Feed<'a> {
             return Ok(Some(self.items(page, Some(&function))));
         }
         let Some(function) = left.pop_front() else {
-            return Ok(None);
+            return Ok(self.next_region());
         };
         if function.qualifier().is_none() {
             let of_function = self.lambda.versions(function.unqualified());

@@ -29,11 +29,17 @@ impl Job<'_> {
     /// The layers of a version that is unchanged go into this run's index as they are.
     pub(super) fn carry_layers(&self, listed: &Listed, shared: &Shared) {
         for layer in listed.layers() {
-            let known = lock(&shared.prior).get(Subject::Layer, &layer.arn).cloned();
-            if let Some(known) = known {
+            if let Some(known) = self.known_layer(&layer.arn, shared) {
                 self.unchanged(known, layer.code_size, shared);
             }
         }
+    }
+
+    /// What an earlier run has of a layer version, unless it is to be asked about again.
+    pub(super) fn known_layer(&self, arn: &str, shared: &Shared) -> Option<Entry> {
+        let prior = lock(&shared.prior);
+        let known = prior.get(Subject::Layer, arn);
+        known.filter(|_| !self.options.refresh).cloned()
     }
 
     fn unchanged(&self, known: Entry, size: Option<u64>, shared: &Shared) {
@@ -70,7 +76,7 @@ impl Job<'_> {
         shared: &Shared,
     ) -> Result<(), Trouble> {
         if self.options.dry_run {
-            if lock(&shared.prior).get(Subject::Layer, arn).is_none() {
+            if self.known_layer(arn, shared).is_none() {
                 lock(&shared.estimate).layer(arn);
             }
             return Ok(());
@@ -89,8 +95,7 @@ impl Job<'_> {
         size: Option<u64>,
         shared: &Shared,
     ) -> Result<LayerHad, Trouble> {
-        let known = lock(&shared.prior).get(Subject::Layer, arn).cloned();
-        if let Some(known) = known
+        if let Some(known) = self.known_layer(arn, shared)
             && let Some(had) = self.kept_layer(arn, &known).await
         {
             self.unchanged(known, size, shared);

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use tokio::sync::Mutex;
 
-use crate::error::{ErrorKind, Result};
+use crate::error::Result;
 use crate::events::{Event, Reporter};
-use crate::store::{Entry, Run, RunName, Scope, Store, Subject};
+use crate::store::{Entry, Run, RunName, Scope, Store, Subject, concerns_one_run};
 
 /// How many runs that had a part of the region are looked at for one that had the whole.
 const PARTS_BACK: usize = 100;
@@ -35,7 +35,7 @@ impl History {
         })
     }
 
-    /// Of no store, or where nothing of before counts.
+    /// Of no store.
     pub(super) fn empty() -> Self {
         Self {
             names: Vec::new(),
@@ -68,7 +68,7 @@ impl History {
             };
             let run = match store.run(name).await {
                 Ok(run) => Some(Arc::new(run)),
-                Err(e) if is_of_the_run(e.kind()) => {
+                Err(e) if concerns_one_run(&e) => {
                     warn(name, &e, reporter);
                     None
                 }
@@ -142,7 +142,7 @@ impl Prior {
             last.clone_from(&of_region.index.digest);
             match store.entries(of_region).await {
                 Ok(entries) => prior.add(entries),
-                Err(e) if is_of_the_run(e.kind()) => {
+                Err(e) if concerns_one_run(&e) => {
                     warn(&run.name, &e, reporter);
                     continue;
                 }
@@ -198,12 +198,4 @@ impl Prior {
         left.sort_by(|a, b| a.arn.cmp(&b.arn));
         left
     }
-}
-
-/// Whether a failure is one run's, and not the store's.
-fn is_of_the_run(kind: ErrorKind) -> bool {
-    matches!(
-        kind,
-        ErrorKind::Usage | ErrorKind::Mismatch | ErrorKind::NotFound
-    )
 }

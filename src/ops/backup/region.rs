@@ -1,7 +1,7 @@
 //! One account and region of a backup.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -99,27 +99,22 @@ impl Job<'_> {
     /// The store failed, or this machine.
     pub(super) async fn run(self) -> Result<Option<RegionRef>> {
         let region = self.session.region();
-        let prior = self.prior().await?;
-        let tags = &self.options.selection.tags;
-        let tagged = if tags.is_empty() {
-            None
-        } else {
-            match self.session.functions_tagged(tags).await {
-                Ok(tagged) => Some(tagged),
-                Err(e) => return self.unlisted(e).map(|()| None),
-            }
-        };
         let shared = Shared {
-            prior: Mutex::new(prior),
+            prior: Mutex::new(self.prior().await?),
             layers: Mutex::default(),
             estimate: Mutex::default(),
             layer_entries: Mutex::default(),
         };
-        if self.options.sides
-            && let Err(e) = self.say_how_long().await
-        {
-            return self.unlisted(e).map(|()| None);
-        }
+        let tagged = match self.before_the_listing().await {
+            Ok(tagged) => tagged,
+            Err(e) => {
+                self.unlisted(e)?;
+                if self.account.stopped().is_some() {
+                    self.never_listed(&shared);
+                }
+                return Ok(None);
+            }
+        };
         let before = lock(&shared.prior).functions();
         let forecast = Forecast::new(self.tally, before);
         let feed = Feed::new(
@@ -160,10 +155,27 @@ impl Job<'_> {
         Ok(Some(put.await?))
     }
 
+    /// The functions that have the tags that are asked for, where any are; and it says how long the rest will take.
+    async fn before_the_listing(&self) -> Result<Option<BTreeSet<String>>> {
+        let tags = &self.options.selection.tags;
+        let tagged = if tags.is_empty() {
+            None
+        } else {
+            Some(self.session.functions_tagged(tags).await?)
+        };
+        if self.options.sides {
+            self.say_how_long().await?;
+        }
+        Ok(tagged)
+    }
+
     async fn prior(&self) -> Result<Prior> {
         let place = (self.account.number.as_str(), self.session.region());
         let prior = Prior::read(self.store, self.history, place, &**self.tally).await?;
-        self.packages.know(prior.packages());
+        // With --refresh the store is looked at for each; what there was tells only what is gone or was not come to.
+        if !self.options.refresh {
+            self.packages.know(prior.packages());
+        }
         Ok(prior)
     }
 
@@ -234,7 +246,8 @@ impl Job<'_> {
                         Err(trouble) => return Err(trouble),
                         Ok(entry) => {
                             let mut entries = Vec::from_iter(entry);
-                            entries.extend(self.beside_version(&listed, &ask, shared).await?);
+                            let beside = self.beside_version(&listed, &ask, shared).await;
+                            entries.extend(self.unless_stopped(beside)?);
                             return Ok(entries);
                         }
                     }
@@ -268,7 +281,8 @@ impl Job<'_> {
                 let mut entries = Vec::from_iter(aliases);
                 if self.options.sides {
                     let of = (ask.as_str(), arn.as_str(), image);
-                    entries.extend(self.sides_of_function(of, &names, shared).await?);
+                    let sides = self.sides_of_function(of, &names, shared).await;
+                    entries.extend(self.unless_stopped(sides)?);
                 }
                 Ok(entries)
             }
@@ -304,6 +318,21 @@ impl Job<'_> {
                 self.line(&line, Some(error));
                 Ok(none)
             }
+        }
+    }
+
+    /// What came of a read beside something that is kept already: credentials that end with it end the account, and take
+    /// nothing away from what is kept.
+    fn unless_stopped(
+        &self,
+        sides: Result<Option<Entry>, Trouble>,
+    ) -> Result<Option<Entry>, Trouble> {
+        match sides {
+            Err(Trouble::Credentials(e)) => {
+                self.account.stop(e);
+                Ok(None)
+            }
+            sides => sides,
         }
     }
 

@@ -30,7 +30,8 @@ struct Code {
 }
 
 impl Job<'_> {
-    /// Saves a version, unless it is what the store has. None of the region's index where it could not be had.
+    /// Saves a version, unless it is what the store has. Where it could not be had, what an earlier run had of it goes into
+    /// the region's index, so that the newest run has all that there is; None where there is nothing.
     pub(super) async fn version(
         &self,
         listed: &Listed,
@@ -49,12 +50,14 @@ impl Job<'_> {
                 .filter(|_| listed.package_type() != "Image"),
             reason: None,
         };
-        if let Some(known) = known
+        if let Some(known) = &known
+            && !self.options.refresh
             && known.listed == Some(fingerprint)
             && known.redacted == self.options.redact_env
             && (known.code.is_some() || !self.pulls(listed))
             && (known.layers || !self.options.layers || listed.layers().is_empty())
-            && self.is_fresh(&known)
+            && self.is_fresh(known)
+            && !self.lacks_layers(listed, shared).await?
         {
             if self.options.layers {
                 self.carry_layers(listed, shared);
@@ -63,7 +66,7 @@ impl Job<'_> {
             self.line(&line, None);
             return Ok(Some(Entry {
                 status: Status::Unchanged,
-                ..known
+                ..known.clone()
             }));
         }
         if self.options.dry_run {
@@ -102,8 +105,9 @@ impl Job<'_> {
                 line.reason = Some(reason(&e));
                 // What was deleted since it was listed is no failure.
                 let failure = (e.kind() != ErrorKind::NotFound).then_some(e);
+                let kept = known.filter(|_| failure.is_some()).map(of_before);
                 self.line(&line, failure);
-                Ok(None)
+                Ok(kept)
             }
             Err(trouble) => Err(trouble),
         }
@@ -112,6 +116,25 @@ impl Job<'_> {
     /// Whether the version's image is to be pulled.
     fn pulls(&self, listed: &Listed) -> bool {
         self.options.pull_image && listed.package_type() == "Image"
+    }
+
+    /// Whether a layer that no run has so far makes an unchanged version one to save again: it is there now, or its absence
+    /// is to count. Each such layer is asked about once a run, and has its line.
+    async fn lacks_layers(&self, listed: &Listed, shared: &Shared) -> Result<bool, Trouble> {
+        let mut lacks = false;
+        for layer in listed.layers().iter().filter(|_| self.options.layers) {
+            if self.known_layer(&layer.arn, shared).is_some() {
+                continue;
+            }
+            if self.options.dry_run {
+                lock(&shared.estimate).layer(&layer.arn);
+                continue;
+            }
+            let had = self.layer(&layer.arn, layer.code_size, shared).await?;
+            let had = filled(&had)?;
+            lacks |= had.files.is_some() || failed_layer(had, self.options.strict_layers).is_some();
+        }
+        Ok(lacks)
     }
 
     /// Whether the last answer is as young as `--refresh-older-than` asks for.
@@ -129,9 +152,8 @@ impl Job<'_> {
         self.tally.planned(listed.code_size().filter(|_| download));
         let mut estimate = lock(&shared.estimate);
         estimate.call("GetFunction", 1);
-        let known = lock(&shared.prior);
         for layer in listed.layers().iter().filter(|_| self.options.layers) {
-            if known.get(Subject::Layer, &layer.arn).is_none() {
+            if self.known_layer(&layer.arn, shared).is_none() {
                 estimate.layer(&layer.arn);
             }
         }
@@ -317,7 +339,8 @@ impl Job<'_> {
         })
     }
 
-    /// Keeps the aliases of a function, if it has any; answers their names too.
+    /// Keeps the aliases of a function, if it has any; answers their names too. Where they could not be had, they are those
+    /// that an earlier run had, without names to ask about.
     pub(super) async fn aliases(
         &self,
         ask: &str,
@@ -341,7 +364,7 @@ impl Job<'_> {
                     reason: Some(reason(&e)),
                 };
                 self.line(&line, Some(e));
-                return Ok(none());
+                return Ok((known.map(of_before), Vec::new()));
             }
             Err(trouble) => return Err(trouble),
         };
@@ -363,6 +386,15 @@ impl Job<'_> {
         };
         let entry = self.put_documents(documents, known).await?;
         Ok((Some(entry), names))
+    }
+}
+
+/// What an earlier run had of something that could not be had now. As it is not known whether it is still so, the next run
+/// asks again.
+fn of_before(known: Entry) -> Entry {
+    Entry {
+        listed: None,
+        ..known
     }
 }
 

@@ -156,6 +156,33 @@ fn a_file_names_accounts_with_external_ids_and_regions() {
     backup(&bench, &["--all", "--accounts-file", "none.txt"]).expect(2);
 }
 
+/// Credentials that end in a read beside the code take nothing from the run that is in the store.
+#[test]
+fn what_is_told_as_saved_is_in_the_run_when_credentials_end_beside_it() {
+    let bench = Bench::new();
+    for n in 0..6 {
+        bench.aws.function(&format!("f{n}")).zip(zip(n)).create();
+    }
+    let ended = LambdaError::new(403, "ExpiredTokenException", "it is expired");
+    bench.aws.fault(
+        On::Operation("GetRuntimeManagementConfig").always(),
+        Fault::Lambda(ended),
+    );
+    let ran = backup(&bench, &["--all", "--config", "full"]).expect(4);
+    let run = summary(&ran)["run"].as_str().unwrap().to_owned();
+    let found = super::statuses(&ran);
+    assert_eq!(found.len(), 6, "{found:?}");
+    let saved: Vec<_> = found.iter().filter(|(_, s)| *s == "saved").collect();
+    assert!(!saved.is_empty(), "{found:?}");
+    for (function, _) in saved {
+        let dest = function.replace(':', "-");
+        let restore = ["restore", "--store", "store", "--run", &run];
+        bench
+            .run(&[&restore[..], &[function, &dest]].concat())
+            .expect(0);
+    }
+}
+
 #[test]
 fn what_was_not_attempted_is_counted() {
     let bench = Bench::new();
@@ -187,6 +214,9 @@ fn what_was_not_attempted_is_counted() {
     bench.aws.fault(On::ListFunctions.always(), ended());
     let ran = backup(&bench, &["--all"]).expect(4);
     assert_eq!(summary(&ran)["counts"]["not_attempted"], 40);
+    // So where they end in what comes before the listing.
+    let ran = backup(&bench, &["--all", "--config", "full"]).expect(4);
+    assert_eq!(summary(&ran)["counts"]["not_attempted"], 40);
     bench.aws.clear_faults();
     // The credentials of one of two accounts end: the other one is not touched.
     bench.aws.function("app").account(ONE).zip(zip(50)).create();
@@ -204,4 +234,10 @@ fn what_was_not_attempted_is_counted() {
     .expect(3);
     let counts = summary(&ran)["counts"].clone();
     assert_eq!(counts["saved"].as_u64(), Some(1), "{counts}");
+    // Asking about all of it again makes no less of what there was.
+    assert_eq!(counts["not_attempted"].as_u64(), Some(40), "{counts}");
+    bench.aws.clear_faults();
+    bench.aws.fault(On::ListFunctions.always(), ended());
+    let ran = backup(&bench, &["--all", "--refresh"]).expect(4);
+    assert_eq!(summary(&ran)["counts"]["not_attempted"], 40);
 }

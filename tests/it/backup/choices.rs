@@ -50,6 +50,10 @@ fn all_layers_are_kept_used_or_not_and_each_once() {
     assert_eq!(summary(&again)["layers"]["unchanged"], 62);
     assert_eq!(bench.aws.count("GetLayerVersionByArn"), 62);
     check(&bench, 0);
+    // They are not a part of functions that are named.
+    backup(&bench, &["f", "--layers", "all"])
+        .expect(2)
+        .says(&["--layers all", "--all"]);
     // That layers cannot be listed is one line, and nothing of the functions is lost.
     bench.aws.fault(
         On::Operation("ListLayers").always(),
@@ -59,6 +63,55 @@ fn all_layers_are_kept_used_or_not_and_each_once() {
     assert_eq!(statuses(&ran)["f:$LATEST"], "unchanged");
     let regions = lines(&ran).into_iter().filter(|l| l["event"] == "region");
     assert_eq!(regions.count(), 1);
+}
+
+/// A function whose layer could not be had is unchanged; its layer is asked about in each run, and is had when it can be.
+#[test]
+fn a_layer_that_is_lacking_is_asked_for_again() {
+    let function = |bench: &Bench| {
+        let layer = bench.aws.layer("deps");
+        let layer = layer.zip(packages::layer_package().zip()).create();
+        for name in ["f", "g"] {
+            bench.aws.function(name).zip(zip(1)).layer(&layer).create();
+        }
+        layer
+    };
+    let calls = |bench: &Bench| {
+        ["GetFunction", "GetLayerVersionByArn"].map(|operation| bench.aws.count(operation))
+    };
+    let bench = Bench::new();
+    function(&bench);
+    bench.aws.fault(
+        On::Layer.always(),
+        Fault::access_denied("lambda:GetLayerVersion"),
+    );
+    backup(&bench, &["--all"]).expect(0);
+    assert_eq!(calls(&bench), [2, 1]);
+    let dry = backup(&bench, &["--all", "--dry-run"]).expect(0);
+    let ran = backup(&bench, &["--all"]).expect(0);
+    assert_eq!(summary(&dry)["plan"]["calls"], summary(&ran)["calls"]);
+    assert_eq!(summary(&ran)["counts"]["unchanged"], 2);
+    assert_eq!(layer_lines(&ran).len(), 1);
+    assert_eq!(layer_lines(&ran)[0]["status"], "denied");
+    assert_eq!(calls(&bench), [2, 2]);
+    bench.aws.clear_faults();
+    let ran = backup(&bench, &["--all"]).expect(0);
+    assert_eq!(summary(&ran)["counts"]["saved"], 2);
+    assert_eq!(calls(&bench), [4, 3]);
+    bench.run(&["restore", "--store", "store", "f"]).expect(0);
+    assert!(bench.path("f/layers/deps-1/package.zip").exists());
+    let ran = backup(&bench, &["--all"]).expect(0);
+    assert_eq!(summary(&ran)["counts"]["unchanged"], 2);
+    assert_eq!(calls(&bench), [4, 3]);
+    check(&bench, 0);
+    // One that is deleted; and a later run is strict about it.
+    let bench = Bench::new();
+    let layer = function(&bench);
+    bench.aws.delete_layer(&layer);
+    backup(&bench, &["--all"]).expect(0);
+    let ran = backup(&bench, &["--all", "--strict-layers"]).expect(3);
+    assert_eq!(statuses(&ran)["f:$LATEST"], "partial");
+    assert_eq!(layer_lines(&ran)[0]["status"], "gone");
 }
 
 #[test]

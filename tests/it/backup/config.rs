@@ -203,6 +203,15 @@ fn a_dry_run_knows_the_calls_of_the_real_one() {
         assert_eq!(planned(&after), calls(&again), "{choice:?}");
         fs::remove_dir_all(bench.path("store")).unwrap();
     }
+    // Of functions that are named it has the event sources too.
+    let choice = ["billing", "--config", "full"];
+    let dry = backup(&bench, &[&choice[..], &["--dry-run"]].concat()).expect(0);
+    let real = backup(&bench, &choice).expect(0);
+    assert_eq!(planned(&dry), calls(&real));
+    assert_eq!(calls(&real)["ListEventSourceMappings"], 1);
+    let region = "arn:aws:lambda:us-east-1:123456789012:event-source-mapping";
+    assert!(configs(&bench).contains_key(region));
+    fs::remove_dir_all(bench.path("store")).unwrap();
     // With the reads beside the code: all but the policies of aliases, which are not known before.
     let dry = backup(&bench, &["--all", "--config", "full", "--dry-run"]).expect(0);
     let real = backup(&bench, &["--all", "--config", "full"]).expect(0);

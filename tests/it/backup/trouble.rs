@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Stdio;
 use std::time::Duration;
 
-use larder_testkit::{Fault, On, S3Error, packages};
+use larder_testkit::{Fault, LambdaError, On, S3Error, packages};
 
 use super::{backup, check, lines, statuses, summary, zip};
 use crate::harness::{Bench, finish, names, run};
@@ -191,6 +191,74 @@ fn lasting_faults_are_those_of_their_functions_alone() {
     assert_eq!(bench.aws.count("GetFunction") - asked, 13);
     assert_eq!(summary(&ran)["counts"]["unchanged"], COUNT - 13);
     whole(&bench, 0..COUNT);
+}
+
+/// What fails now and was had before stays in the newest run as it was, aliases too; and is asked about again.
+#[test]
+fn what_fails_once_is_not_lost_from_the_run() {
+    let bench = Bench::new();
+    bench
+        .aws
+        .function("orders")
+        .zip(zip(2))
+        .version(zip(1))
+        .publish()
+        .alias("live", "1")
+        .create();
+    let late = bench.aws.function("late").zip(zip(3)).create();
+    backup(&bench, &["--all"]).expect(0);
+    late.update_code(zip(4));
+    bench.aws.fault(
+        On::GetFunction.always().path("functions/late"),
+        Fault::access_denied("lambda:GetFunction"),
+    );
+    // Of this one no run has anything.
+    bench.aws.function("never").zip(zip(5)).create();
+    bench.aws.fault(
+        On::GetFunction.always().path("functions/never"),
+        Fault::service_exception(),
+    );
+    bench
+        .aws
+        .fault(On::ListAliases.always(), Fault::service_exception());
+    let ran = backup(&bench, &["--all", "--max-attempts", "1"]).expect(3);
+    assert_eq!(statuses(&ran)["late:$LATEST"], "denied");
+    assert_eq!(statuses(&ran)["never:$LATEST"], "unavailable");
+    assert_eq!(summary(&ran)["aliases_failed"], 3, "{ran:?}");
+    // So also when all of it is asked about again.
+    let ran = backup(&bench, &["--all", "--refresh", "--max-attempts", "1"]).expect(3);
+    assert_eq!(statuses(&ran)["late:$LATEST"], "denied");
+    let name = summary(&ran)["run"].as_str().unwrap().to_owned();
+    let restore = ["restore", "--store", "store", "--run", &name];
+    bench
+        .run(&[&restore[..], &["--all", "all"]].concat())
+        .expect(0);
+    let of = |place: &str| fs::read(bench.path("all/123456789012/us-east-1").join(place)).unwrap();
+    assert!(of("late/$LATEST/package.zip") == zip(3));
+    assert!(of("orders/1/package.zip") == zip(1));
+    bench
+        .run(&[&restore[..], &["orders:live", "live"]].concat())
+        .expect(0);
+    assert!(fs::read(bench.path("live/package.zip")).unwrap() == zip(1));
+    check(&bench, 0);
+    bench.aws.clear_faults();
+    let asked = bench.aws.count("GetFunction");
+    let ran = backup(&bench, &["--all"]).expect(0);
+    assert_eq!(statuses(&ran)["late:$LATEST"], "saved");
+    assert_eq!(statuses(&ran)["never:$LATEST"], "saved");
+    assert_eq!(bench.aws.count("GetFunction") - asked, 2);
+    // What was deleted between the listing and the question is gone, and not taken along.
+    bench.aws.fault(
+        On::GetFunction.always().path("functions/late"),
+        Fault::Lambda(LambdaError::new(404, "ResourceNotFoundException", "gone")),
+    );
+    late.update_code(zip(6));
+    let ran = backup(&bench, &["--all"]).expect(0);
+    assert_eq!(statuses(&ran)["late:$LATEST"], "gone");
+    let name = summary(&ran)["run"].as_str().unwrap().to_owned();
+    bench
+        .run(&["restore", "--store", "store", "--run", &name, "late"])
+        .expect(5);
 }
 
 /// The calls that the fake saw, counted: first run, unchanged, one changed.
