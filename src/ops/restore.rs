@@ -36,7 +36,7 @@ use crate::store::{Descriptor, Entry, Manifest, RunName, Store, Titled as _};
 use crate::task::blocking;
 use crate::unpack::Limits;
 
-pub use all::{AllRestored, restore_all};
+pub use all::{AllRestored, Part, restore_all};
 pub use environment::Environment;
 pub use find::Which;
 pub use plan::{Need, NotRestored, Plan, State, Step};

@@ -4,6 +4,7 @@ mod all;
 mod guards;
 mod places;
 mod refusals;
+mod runs;
 mod sources;
 mod versions;
 

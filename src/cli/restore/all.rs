@@ -12,7 +12,7 @@ use super::super::store_args::StoreArgs;
 use super::super::{Context, escape, interrupt};
 use crate::error::{Error, Result};
 use crate::events::Reporter as _;
-use crate::ops::restore::{RestoreOptions, Restored, restore_all};
+use crate::ops::restore::{Part, RestoreOptions, Restored, restore_all};
 use crate::record::SCHEMA_VERSION;
 
 /// Restores all, prints a line for each and the counts.
@@ -27,11 +27,11 @@ pub(super) fn run(
     let done = interrupt::run(&context.progress, async |cancel| {
         let store = Box::pin(store.open(context, false)).await?;
         let reporter = Arc::clone(&context.progress);
-        let each = |arn: &str, outcome: Result<&Restored, &Error>| match format {
-            Format::Json => print(&format!("{}\n", json_line(arn, outcome))),
+        let each = |part: Part<'_>, outcome: Result<&Restored, &Error>| match format {
+            Format::Json => print(&format!("{}\n", json_line(part, outcome))),
             // What failed is told even to who wants to hear little.
             Format::Text if quiet && outcome.is_ok() => Ok(()),
-            Format::Text => print(&format!("{}\n", text_line(arn, outcome))),
+            Format::Text => print(&format!("{}\n", text_line(part, outcome))),
         };
         Box::pin(restore_all(&store, dest, options, each, reporter, cancel)).await
     })?;
@@ -61,7 +61,22 @@ pub(super) fn run(
     }
 }
 
-fn json_line(arn: &str, outcome: Result<&Restored, &Error>) -> String {
+fn json_line(part: Part<'_>, outcome: Result<&Restored, &Error>) -> String {
+    let arn = match part {
+        Part::Version(arn) => arn,
+        Part::Region(run, region) => {
+            let line = json!({
+                "schema_version": SCHEMA_VERSION,
+                "event": "region",
+                "account": region.account,
+                "region": region.region,
+                "status": "failed",
+                "run": run.as_str(),
+                "reason": outcome.err().map(Error::sentence),
+            });
+            return escape::json(&line.to_string()).into_owned();
+        }
+    };
     let (function, version) = arn.rsplit_once(':').unwrap_or((arn, ""));
     let line = json!({
         "schema_version": SCHEMA_VERSION,
@@ -76,10 +91,16 @@ fn json_line(arn: &str, outcome: Result<&Restored, &Error>) -> String {
     escape::json(&line.to_string()).into_owned()
 }
 
-fn text_line(arn: &str, outcome: Result<&Restored, &Error>) -> String {
+fn text_line(part: Part<'_>, outcome: Result<&Restored, &Error>) -> String {
+    let subject = match part {
+        Part::Version(arn) => arn.to_owned(),
+        Part::Region(run, region) => {
+            format!("{} {} of run {run}", region.account, region.region)
+        }
+    };
     let line = match outcome {
-        Ok(restored) => format!("restored {arn} to {}", restored.dest.display()),
-        Err(e) => format!("failed   {arn}: {}", e.sentence()),
+        Ok(restored) => format!("restored {subject} to {}", restored.dest.display()),
+        Err(e) => format!("failed   {subject}: {}", e.sentence()),
     };
     escape::line(&line).into_owned()
 }

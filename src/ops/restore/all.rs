@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, Reporter};
 use crate::files;
 use crate::function::FunctionRef;
-use crate::store::{Entry, RegionRef, RunName, Scope, Store, Subject};
+use crate::store::{Entry, RegionRef, RunName, Scope, Store, Subject, concerns_one_run};
 use crate::task::blocking;
 
 /// Restorations at once: the network of a bucket, or the disk, is kept busy while another is unpacked.
@@ -28,17 +28,27 @@ pub struct AllRestored {
     pub first_failure: Option<Error>,
 }
 
+/// What an outcome is of.
+#[derive(Debug, Clone, Copy)]
+pub enum Part<'a> {
+    /// A function version: its ARN.
+    Version(&'a str),
+    /// All of an account and region in a run, because it cannot be told what that has there.
+    Region(&'a RunName, &'a RegionRef),
+}
+
 /// Restores every function version to `dest/ACCOUNT/REGION/NAME/VERSION`. Of each account and region it is the newest of the
-/// runs that are meant which looked at all of it; where none did, the newest. `each` hears of every version, as it ends.
+/// runs that are meant which looked at all of it; where none did, the newest. `each` hears of every version, as it ends, and of
+/// every region whose index is lost or damaged; an older run does not stand in for it.
 ///
 /// # Errors
 /// The store cannot be read, or holds no run; or nothing more can be done: interrupted, the disk is full. That a version
-/// failed is no error here.
+/// or a region failed is no error here.
 pub async fn restore_all(
     store: &Store,
     dest: &Path,
     options: &RestoreOptions,
-    each: impl Fn(&str, Result<&Restored, &Error>) -> Result<()>,
+    each: impl Fn(Part<'_>, Result<&Restored, &Error>) -> Result<()>,
     reporter: Arc<dyn Reporter>,
     cancel: CancellationToken,
 ) -> Result<AllRestored> {
@@ -63,7 +73,16 @@ pub async fn restore_all(
                 hint: None,
             });
         }
-        let entries = store.entries(region).await?;
+        let entries = match store.entries(region).await {
+            Ok(entries) => entries,
+            Err(e) if concerns_one_run(&e) => {
+                each(Part::Region(run, region), Err(&e))?;
+                done.failed += 1;
+                done.first_failure.get_or_insert(e);
+                continue;
+            }
+            Err(e) => return Err(e),
+        };
         let kept = |subject| {
             entries
                 .iter()
@@ -83,7 +102,7 @@ pub async fn restore_all(
         while let Some((arn, outcome)) = work.next().await {
             match outcome {
                 Ok(restored) => {
-                    each(&arn, Ok(&restored))?;
+                    each(Part::Version(&arn), Ok(&restored))?;
                     done.restored += 1;
                 }
                 Err(e) if matches!(e.kind(), ErrorKind::Interrupted | ErrorKind::DiskFull) => {
@@ -91,7 +110,7 @@ pub async fn restore_all(
                     stopped.get_or_insert(e);
                 }
                 Err(e) => {
-                    each(&arn, Err(&e))?;
+                    each(Part::Version(&arn), Err(&e))?;
                     done.failed += 1;
                     done.first_failure.get_or_insert(e);
                 }

@@ -37,6 +37,8 @@ pub(super) struct Applier<'a> {
     /// Of `$LATEST`, as it was seen last: what the next change must find.
     revision: Option<String>,
     last_modified: Option<String>,
+    code: Option<String>,
+    fields: Fields,
     /// The function's ARN.
     arn: String,
 }
@@ -58,6 +60,8 @@ impl<'a> Applier<'a> {
             staged: Vec::new(),
             revision: None,
             last_modified: None,
+            code: None,
+            fields: Fields::new(),
             arn: String::new(),
         }
     }
@@ -73,6 +77,8 @@ impl<'a> Applier<'a> {
             self.revision = text("/Configuration/RevisionId");
             self.last_modified = text("/Configuration/LastModified");
             self.arn = text("/Configuration/FunctionArn").unwrap_or_default();
+            self.code = text("/Configuration/CodeSha256");
+            self.fields.clone_from(&existing.fields);
         }
         let outcome = self.steps(prepared, cancel).await;
         self.clear().await;
@@ -193,11 +199,7 @@ impl<'a> Applier<'a> {
         let there = self
             .settled(Some(&made), |there| is(there, kept, &fields))
             .await?;
-        same_code(
-            there.code_sha256_text(),
-            kept.code_sha256(),
-            &self.place.name,
-        )
+        self.same_build(&there, kept)
     }
 
     async fn code(&mut self, prepared: &Prepared, at: usize) -> Result<()> {
@@ -210,19 +212,44 @@ impl<'a> Applier<'a> {
             .payload(kept, &prepared.sources[at], input, None)
             .await?;
         let name = self.name()?;
-        let same = |there: &Listed| there.code_sha256_text() == kept.code_sha256();
+        let referred = matches!(prepared.sources[at], CodeSource::Reference(..));
+        // Who changed the configuration meanwhile is somebody else, even with this code.
+        let before = self.fields.clone();
+        let ours = |there: &Listed| {
+            there.code_sha256_text() == kept.code_sha256()
+                && same_architectures(there, kept)
+                && target::listed_fields(there) == before
+        };
         let look = async || {
             let there = self.lambda.configuration(&name).await?;
-            Ok(same(&there).then(|| there.answer().clone()))
+            if !ours(&there) || self.is_referred().await? != referred {
+                return Ok(None);
+            }
+            Ok(Some(there.answer().clone()))
         };
         let write = Write::UpdateFunctionCode(&self.place.name);
         let made = self.lambda.write(write, &payload, look).await?;
-        let there = self.settled(Some(&made), same).await?;
-        same_code(
-            there.code_sha256_text(),
-            kept.code_sha256(),
-            &self.place.name,
+        let there = self.settled(Some(&made), ours).await?;
+        self.same_build(&there, kept)
+    }
+
+    async fn is_referred(&self) -> Result<bool> {
+        let described = self.lambda.describe(&self.name()?).await?;
+        Ok(target::is_referred(&described))
+    }
+
+    /// Makes sure that Lambda has the code of the backup, for the same processors.
+    fn same_build(&self, there: &Listed, kept: &Kept) -> Result<()> {
+        let name = &*self.place.name;
+        same_code(there.code_sha256_text(), kept.code_sha256(), name)?;
+        if same_architectures(there, kept) {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Mismatch,
+            "Lambda states other Architectures than the backup",
         )
+        .about(name))
     }
 
     async fn configuration(&mut self, prepared: &Prepared, at: usize) -> Result<()> {
@@ -238,7 +265,13 @@ impl<'a> Applier<'a> {
         let mut input = self.guarded();
         input.extend(written.clone());
         let payload = Payload::new(&input);
-        let holds = |there: &Listed| fields::holds(&target::listed_fields(there), &written);
+        let (before, code) = (target::listed_fields(&there), self.code.clone());
+        let holds = |there: &Listed| {
+            let is = target::listed_fields(there);
+            fields::holds(&is, &fields)
+                && fields::same_beside(&is, &before, &written)
+                && there.code_sha256_text() == code.as_deref()
+        };
         let look = async || {
             let there = self.lambda.configuration(&name).await?;
             Ok(holds(&there).then(|| there.answer().clone()))
@@ -364,7 +397,35 @@ impl<'a> Applier<'a> {
         let stated = there.code_sha256_text();
         prepared.plan.target.code_sha256 = stated.map(ToOwned::to_owned);
         prepared.plan.target.revision_id = there.revision_id().map(ToOwned::to_owned);
-        same_code(stated, last.code_sha256(), &self.place.name)?;
+        self.same_build(&there, last)?;
+        let other = |what: &str| {
+            Error::new(
+                ErrorKind::Mismatch,
+                format!("Lambda states another {what} than was restored"),
+            )
+            .about(&*self.place.name)
+            .hint(
+                "somebody else may be changing it; run the same command again to see what differs",
+            )
+        };
+        let referred = matches!(prepared.sources.last(), Some(CodeSource::Reference(..)));
+        if self.is_referred().await? != referred {
+            return Err(other("storage mode"));
+        }
+        let is = target::listed_fields(&there);
+        let mut amiss = fields::amiss(&is, &wanted(last, &prepared.layers)?);
+        // What the caller may not see cannot be compared.
+        amiss.retain(|name| {
+            let hidden = match *name {
+                "Environment" => "/Environment/Error",
+                "ImageConfig" => "/ImageConfigResponse/Error",
+                _ => return true,
+            };
+            there.answer().get(hidden).is_none_or(Value::is_null)
+        });
+        if !amiss.is_empty() {
+            return Err(other(&amiss.join(", ")));
+        }
         prepared.plan.done = true;
         Ok(())
     }
@@ -514,6 +575,8 @@ impl<'a> Applier<'a> {
         }
         self.revision = there.revision_id().map(ToOwned::to_owned);
         self.last_modified = there.last_modified().map(ToOwned::to_owned);
+        self.code = there.code_sha256_text().map(ToOwned::to_owned);
+        self.fields = target::listed_fields(&there);
         Ok(there)
     }
 }
@@ -541,7 +604,13 @@ fn with_code(
 /// Whether this is the version: its code and its configuration.
 fn is(there: &Listed, kept: &Kept, fields: &Fields) -> bool {
     there.code_sha256_text() == kept.code_sha256()
+        && same_architectures(there, kept)
         && fields::holds(&target::listed_fields(there), fields)
+}
+
+fn same_architectures(there: &Listed, kept: &Kept) -> bool {
+    let wanted = kept.architectures();
+    wanted.is_null() || there.answer().get("/Architectures") == Some(wanted)
 }
 
 fn same_code(stated: Option<&str>, wanted: Option<&str>, subject: &str) -> Result<()> {

@@ -238,11 +238,43 @@ impl Difference {
     }
 }
 
-/// Whether each field that was written is there as it was written.
-pub(super) fn holds(is: &Fields, written: &Fields) -> bool {
-    written
+/// Which fields are not as they shall be, of those that an update can change.
+pub(super) fn amiss(is: &Fields, shall: &Fields) -> Vec<&'static str> {
+    let (changes, _) = differences(is, shall);
+    let amiss = changes
         .iter()
-        .all(|(name, value)| is.get(name) == Some(value) || is_empty(value))
+        .filter(|change| match (&change.is, &change.shall) {
+            (Some(is), Some(shall)) => !agrees(change.name, is, shall),
+            _ => true,
+        });
+    amiss.map(|change| change.name).collect()
+}
+
+/// Whether the configuration is as it shall be: what shall be empty is, and all else is as it was written.
+pub(super) fn holds(is: &Fields, shall: &Fields) -> bool {
+    amiss(is, shall).is_empty()
+}
+
+/// Whether Lambda states what was written. It may add members that were not written, and order what has no order.
+fn agrees(name: &str, is: &Value, shall: &Value) -> bool {
+    match (name, is, shall) {
+        // Another variable is another environment.
+        ("Environment", ..) => is == shall,
+        ("SubnetIds" | "SecurityGroupIds", Value::Array(is), Value::Array(shall)) => {
+            is.len() == shall.len() && shall.iter().all(|item| is.contains(item))
+        }
+        (_, Value::Object(is), Value::Object(shall)) => shall.iter().all(|(name, shall)| {
+            let is = is.get(name).unwrap_or(&Value::Null);
+            (is_empty(is) && is_empty(shall)) || agrees(name, is, shall)
+        }),
+        _ => is == shall,
+    }
+}
+
+/// Whether all but the fields in `written` is the same.
+pub(super) fn same_beside(is: &Fields, before: &Fields, written: &Fields) -> bool {
+    let mut names = is.keys().chain(before.keys());
+    names.all(|name| written.contains_key(name) || is.get(name) == before.get(name))
 }
 
 #[cfg(test)]
@@ -309,5 +341,65 @@ mod tests {
         assert_eq!(input["Environment"]["Variables"]["A"], "s3cret");
         let (_, fixed) = differences(&shall, &is);
         assert_eq!(fixed, ["TenancyConfig"]);
+    }
+
+    #[test]
+    fn what_was_emptied_holds_when_it_is_gone_and_not_before() {
+        let configuration = |value: Value| of_configuration(&value);
+        let full = configuration(json!({
+            "MemorySize": 128, "Description": "d", "Layers": [{"Arn": "arn:l:1"}],
+            "Environment": {"Variables": {"A": "1"}}, "KMSKeyArn": "k",
+            "VpcConfig": {"SubnetIds": ["s"], "SecurityGroupIds": ["g"], "VpcId": "v"},
+            "DeadLetterConfig": {"TargetArn": "q"}, "SnapStart": {"ApplyOn": "PublishedVersions"},
+            "FileSystemConfigs": [{"Arn": "fs"}],
+        }));
+        let shall = configuration(json!({"MemorySize": 128}));
+        // As Lambda answers for what is empty.
+        let emptied = configuration(json!({
+            "MemorySize": 128, "Description": "", "Layers": [], "Environment": {"Variables": {}},
+            "VpcConfig": {"SubnetIds": [], "SecurityGroupIds": [], "VpcId": ""},
+            "SnapStart": {"ApplyOn": "None", "OptimizationStatus": "Off"}, "KMSKeyArn": null,
+        }));
+        assert!(holds(&emptied, &shall));
+        for name in full.keys().filter(|name| *name != "MemorySize") {
+            let mut is = emptied.clone();
+            is.insert(name.clone(), full[name].clone());
+            assert_eq!(amiss(&is, &shall), [name.as_str()]);
+        }
+        // And what was written is not there yet.
+        assert!(!holds(&emptied, &full));
+        assert!(holds(&full, &full));
+    }
+
+    #[test]
+    fn what_lambda_adds_or_orders_is_no_difference() {
+        let of = |name: &str, value: Value| Fields::from_iter([(name.to_owned(), value)]);
+        let one = |name: &str, is: Value, shall: Value| holds(&of(name, is), &of(name, shall));
+        let vpc = |subnets: Value| json!({"SubnetIds": subnets, "SecurityGroupIds": ["g"]});
+        let mut more = vpc(json!(["b", "a"]));
+        more["Ipv6AllowedForDualStack"] = json!(false);
+        assert!(one("VpcConfig", more, vpc(json!(["a", "b"]))));
+        assert!(!one(
+            "VpcConfig",
+            vpc(json!(["a", "c"])),
+            vpc(json!(["a", "b"]))
+        ));
+        assert!(!one("Layers", json!(["b", "a"]), json!(["a", "b"])));
+        let environment = |names: Value| json!({ "Variables": names });
+        let (two, own) = (json!({"A": "1", "B": "2"}), json!({"A": "1"}));
+        assert!(!one("Environment", environment(two), environment(own)));
+    }
+
+    #[test]
+    fn only_what_was_written_may_have_changed() {
+        let before = configuration();
+        let mut after = configuration();
+        after["MemorySize"] = json!(256);
+        let (before, mut after) = (of_configuration(&before), of_configuration(&after));
+        let written = Fields::from_iter([("MemorySize".to_owned(), json!(256))]);
+        assert!(same_beside(&after, &before, &written));
+        assert!(!same_beside(&after, &before, &Fields::new()));
+        after.shift_remove("Layers");
+        assert!(!same_beside(&after, &before, &written));
     }
 }

@@ -1,13 +1,16 @@
 //! Which entry of which run is meant.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, Reporter};
 use crate::function::FunctionRef;
-use crate::store::{Entry, Manifest, RegionRef, Run, RunName, Scope, Store, Subject};
+use crate::store::{
+    Entry, Manifest, RegionRef, Run, RunName, Scope, Store, Subject, concerns_one_run,
+};
 
 /// From which run, and from which region of it.
 #[derive(Debug, Clone, Default)]
@@ -25,6 +28,8 @@ pub(super) struct Found {
     pub(super) run: RunName,
     pub(super) region: RegionRef,
     pub(super) entry: Entry,
+    /// Why the newest of the runs after it could not be read, where there are such.
+    pub(super) passed_over: Option<Arc<Error>>,
 }
 
 /// The newest run that has the function, of those that are meant.
@@ -34,45 +39,90 @@ pub(super) async fn find(
     options: &Which,
     reporter: &dyn Reporter,
 ) -> Result<Found> {
+    one(
+        function,
+        look(store, function, options, reporter, Until::First).await?,
+    )
+}
+
+/// Of every account and region that has the function, the newest run that has it there, of those that are meant.
+pub(super) async fn places(
+    store: &Store,
+    function: &FunctionRef,
+    options: &Which,
+    reporter: &dyn Reporter,
+) -> Result<Vec<Found>> {
+    look(store, function, options, reporter, Until::Oldest).await
+}
+
+/// The one that was found; none may be chosen from several.
+pub(super) fn one(function: &FunctionRef, mut found: Vec<Found>) -> Result<Found> {
+    if found.len() == 1 {
+        return Ok(found.remove(0));
+    }
+    let arns: Vec<&str> = found.iter().map(|found| &*found.entry.arn).collect();
+    Err(
+        Error::new(ErrorKind::Usage, "is in several accounts or regions")
+            .about(function.to_string())
+            .hint(format!("name one of them by its ARN: {}", arns.join(", "))),
+    )
+}
+
+/// How far back is looked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Until {
+    /// To the newest run that has the function.
+    First,
+    /// Through all runs.
+    Oldest,
+}
+
+/// What was found, one at least and one a place at the most.
+async fn look(
+    store: &Store,
+    function: &FunctionRef,
+    options: &Which,
+    reporter: &dyn Reporter,
+    until: Until,
+) -> Result<Vec<Found>> {
     let names = names(store, options).await?;
     // A region that did not change has the same index in many runs.
-    let mut looked_at: HashMap<String, bool> = HashMap::new();
+    let mut looked_at: HashSet<String> = HashSet::new();
+    let mut found: Vec<Found> = Vec::new();
+    let mut passed_over = None;
     for name in names.iter().rev() {
-        let Some(run) = read(store, name, options, reporter).await? else {
-            continue;
+        let run = match read(store, name, options, reporter).await? {
+            Ok(run) => run,
+            Err(e) => {
+                passed_over.get_or_insert(Arc::new(e));
+                continue;
+            }
         };
-        let mut found = Vec::new();
-        for region in &run.regions {
+        for region in run.regions {
             let asked = options.region.as_deref().or(function.region());
             if asked.is_some_and(|asked| asked != region.region)
-                || looked_at.get(&region.index.digest) == Some(&false)
+                || looked_at.contains(&region.index.digest)
+                || found.iter().any(|newer| is_same_place(newer, &region))
             {
                 continue;
             }
-            let entries = store.entries(region).await?;
-            let one = pick(store, &entries, function).await?;
-            looked_at.insert(region.index.digest.clone(), one.is_some());
-            found.extend(one.map(|entry| (region.clone(), entry)));
-        }
-        match found.len() {
-            0 => {}
-            1 => {
-                let (region, entry) = found.remove(0);
-                return Ok(Found {
+            let entries = store.entries(&region).await?;
+            looked_at.insert(region.index.digest.clone());
+            if let Some(entry) = pick(store, &entries, function).await? {
+                found.push(Found {
                     run: name.clone(),
                     region,
                     entry,
+                    passed_over: passed_over.clone(),
                 });
             }
-            _ => {
-                let arns: Vec<&str> = found.iter().map(|(_, entry)| &*entry.arn).collect();
-                return Err(
-                    Error::new(ErrorKind::Usage, "is in several accounts or regions")
-                        .about(function.to_string())
-                        .hint(format!("name one of them by its ARN: {}", arns.join(", "))),
-                );
-            }
         }
+        if until == Until::First && !found.is_empty() {
+            break;
+        }
+    }
+    if !found.is_empty() {
+        return Ok(found);
     }
     Err(Error::new(
         ErrorKind::NotFound,
@@ -90,14 +140,9 @@ pub(super) async fn find(
 /// The runs that are meant, the oldest first.
 async fn names(store: &Store, options: &Which) -> Result<Vec<RunName>> {
     let mut names = store.runs().await?.names;
-    names.retain(|name| {
-        options.at.is_none_or(|at| name.time() <= at)
-            && options
-                .run
-                .as_deref()
-                .is_none_or(|run| name.as_str().starts_with(run) || name.id().starts_with(run))
-    });
+    names.retain(|name| options.at.is_none_or(|at| name.time() <= at));
     if let Some(wanted) = &options.run {
+        names = meant_by(&names, wanted);
         match names.len() {
             0 => {
                 return Err(Error::new(ErrorKind::NotFound, "there is no such run")
@@ -115,25 +160,41 @@ async fn names(store: &Store, options: &Which) -> Result<Vec<RunName>> {
     Ok(names)
 }
 
-/// A run; None where it cannot be read and another may do.
+/// The runs that a user's words mean: those of exactly this name or id, and where there is none, those whose name or id begins so.
+pub(in crate::ops) fn meant_by(names: &[RunName], text: &str) -> Vec<RunName> {
+    let of = |fits: &dyn Fn(&RunName) -> bool| -> Vec<RunName> {
+        names.iter().filter(|name| fits(name)).cloned().collect()
+    };
+    let exact = of(&|name| name.as_str() == text || name.id() == text);
+    if !exact.is_empty() {
+        return exact;
+    }
+    of(&|name| name.as_str().starts_with(text) || name.id().starts_with(text))
+}
+
+/// A run; or, inside, why it cannot be read where another may do. That the store cannot be read is no such reason.
 async fn read(
     store: &Store,
     name: &RunName,
     options: &Which,
     reporter: &dyn Reporter,
-) -> Result<Option<Run>> {
+) -> Result<std::result::Result<Run, Error>> {
     match store.run(name).await {
-        Ok(run) => Ok(Some(run)),
-        Err(e) if options.run.is_none() => {
+        Ok(run) => Ok(Ok(run)),
+        Err(e) if options.run.is_none() && concerns_one_run(&e) => {
             reporter.report(&Event::Warning {
                 subject: name.as_str(),
                 message: &format!("this run is passed over: {e}"),
                 hint: e.hint_text(),
             });
-            Ok(None)
+            Ok(Err(e))
         }
         Err(e) => Err(e),
     }
+}
+
+fn is_same_place(found: &Found, region: &RegionRef) -> bool {
+    found.region.account == region.account && found.region.region == region.region
 }
 
 /// Each account and region, with the newest of the runs that are meant which looked at all of it; where none did, the newest.
@@ -144,7 +205,7 @@ pub(super) async fn regions(
 ) -> Result<Vec<(RunName, RegionRef)>> {
     let mut found: BTreeMap<(String, String), (RunName, RegionRef)> = BTreeMap::new();
     for name in names(store, options).await?.iter().rev() {
-        let Some(run) = read(store, name, options, reporter).await? else {
+        let Ok(run) = read(store, name, options, reporter).await? else {
             continue;
         };
         for region in run.regions {
@@ -203,4 +264,31 @@ async fn pick(store: &Store, entries: &[Entry], function: &FunctionRef) -> Resul
     Ok(alias
         .and_then(|alias| alias["FunctionVersion"].as_str())
         .and_then(version))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_whole_name_or_id_is_meant_before_one_that_begins_so() {
+        let time = "20260131T020000.000Z";
+        let all = [
+            format!("{time}-ab"),
+            format!("{time}-abcd"),
+            format!("{time}-cd"),
+        ];
+        let names: Vec<RunName> = all.iter().filter_map(|n| RunName::parse(n)).collect();
+        assert_eq!(names.len(), 3);
+        let meant = |text: &str| -> Vec<String> {
+            let meant = meant_by(&names, text);
+            meant.iter().map(|name| name.id().to_owned()).collect()
+        };
+        assert_eq!(meant(&all[0]), ["ab"]);
+        assert_eq!(meant("ab"), ["ab"]);
+        assert_eq!(meant("abc"), ["abcd"]);
+        assert_eq!(meant("a"), ["ab", "abcd"]);
+        assert_eq!(meant(time), ["ab", "abcd", "cd"]);
+        assert!(meant("e").is_empty());
+    }
 }

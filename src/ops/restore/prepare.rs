@@ -287,7 +287,7 @@ impl Preparation<'_> {
                 .filter(|_| configuration(existing)["LastUpdateStatus"] != "Failed")
                 .map(ToOwned::to_owned),
             architectures: configuration(existing)["Architectures"].clone(),
-            referred: is_referred(existing),
+            referred: target::is_referred(&existing.described),
             fields: existing.fields.clone(),
         });
         let mut after = 0;
@@ -446,12 +446,6 @@ fn configuration(existing: &Existing) -> &Value {
         .answer()
         .get("/Configuration")
         .unwrap_or(&Value::Null)
-}
-
-fn is_referred(existing: &Existing) -> bool {
-    configuration(existing)["S3ObjectStorageMode"] == "REFERENCE"
-        || (existing.text("/Code/Location").is_none()
-            && existing.text("/Code/ResolvedS3Object/S3Key").is_some())
 }
 
 fn text(existing: Option<&Existing>, pointer: &str) -> Option<String> {

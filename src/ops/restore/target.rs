@@ -106,6 +106,13 @@ pub(super) async fn sources(lambda: &Lambda) -> Result<Vec<Value>> {
     }
 }
 
+/// Whether Lambda keeps no copy of the code, and refers to the customer's object.
+pub(super) fn is_referred(described: &Described) -> bool {
+    let text = |pointer| described.answer().text(pointer);
+    text("/Configuration/S3ObjectStorageMode") == Some("REFERENCE")
+        || (text("/Code/Location").is_none() && text("/Code/ResolvedS3Object/S3Key").is_some())
+}
+
 pub(super) fn number(version: &Listed) -> u64 {
     version.version().parse().unwrap_or(0)
 }

@@ -82,7 +82,7 @@ pub async fn to_lambda(
     cancel: &CancellationToken,
 ) -> Result<Restoration> {
     store.open().await?;
-    let found = find::find(store, function, &options.which, &*reporter).await?;
+    let found = find(store, session, function, options, &*reporter).await?;
     let backup = read(store, &found, options).await?;
     let region = options
         .region
@@ -150,6 +150,43 @@ pub async fn to_lambda(
         plan: prepared.plan,
         error,
     })
+}
+
+/// The entry that is restored. A name without an account may be that of functions in several: then it is the caller's own.
+async fn find(
+    store: &Store,
+    session: &SessionOptions,
+    function: &FunctionRef,
+    options: &ToLambdaOptions,
+    reporter: &dyn Reporter,
+) -> Result<Found> {
+    let mut all = find::places(store, function, &options.which, reporter).await?;
+    if let [first, _, ..] = &*all {
+        let session = SessionOptions {
+            region: Some(first.region.region.clone()),
+            ..session.clone()
+        };
+        let caller = Session::connect(&session, None).await?.caller().await?;
+        let own = |found: &Found| found.region.account == caller.account;
+        if all.iter().any(own) {
+            all.retain(own);
+        }
+    }
+    let found = find::one(function, all)?;
+    let chosen = options.which.run.is_some() || options.which.at.is_some();
+    match &found.passed_over {
+        Some(e) if options.yes && !chosen => Err(Error::new(
+            e.kind(),
+            "nothing was changed: a newer run than the one that would be restored cannot be read",
+        )
+        .about(function.to_string())
+        .because(e.sentence())
+        .hint(format!(
+            "--run {} restores from the newest one that can be read",
+            found.run
+        ))),
+        _ => Ok(found),
+    }
 }
 
 /// What the store says of the function in that run.

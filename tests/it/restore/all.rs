@@ -88,3 +88,41 @@ fn one_that_is_damaged_is_named_and_the_rest_is_restored() {
     assert!(here.join("b/$LATEST/larder.json").exists());
     assert!(!here.join("a/$LATEST").exists());
 }
+
+#[test]
+fn a_region_whose_index_is_lost_is_named_and_the_rest_is_restored() {
+    let bench = Bench::new();
+    bench.aws.regions(&["eu-west-1"]);
+    bench.aws.function("here").zip(zip(1)).create();
+    let far = bench.aws.function("far").region("eu-west-1");
+    far.zip(zip(2)).create();
+    let regions = ["--region", "us-east-1", "--region", "eu-west-1"];
+    backup(&bench, &regions);
+    let run = fs::read_dir(bench.path("store/runs")).unwrap().next();
+    let run = fs::read_to_string(run.unwrap().unwrap().path()).unwrap();
+    // The run names the index of each region in turn.
+    let run: Value = serde_json::from_str(&run).unwrap();
+    let of = |region: &str| -> String {
+        let mut all = run["manifests"].as_array().unwrap().iter();
+        let one = all.find(|m| m["annotations"].to_string().contains(region));
+        one.unwrap()["digest"].as_str().unwrap()[7..].to_owned()
+    };
+    fs::remove_file(bench.path("store/blobs/sha256").join(of("eu-west-1"))).unwrap();
+    let ran = restore(&bench, &["back"]).expect(3);
+    assert!(
+        ran.stdout.contains(r#""failed":1"#) && ran.stdout.contains(r#""restored":1"#),
+        "{}",
+        ran.stdout
+    );
+    let lines: Vec<Value> = (ran.stdout.lines())
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let region = lines.iter().find(|line| line["event"] == "region").unwrap();
+    assert_eq!(
+        (&region["region"], &region["status"]),
+        (&"eu-west-1".into(), &"failed".into())
+    );
+    let account = bench.path("back/123456789012");
+    assert_eq!(names(&account), ["us-east-1"]);
+    assert!(account.join("us-east-1/here/$LATEST/larder.json").exists());
+}

@@ -1,9 +1,10 @@
 //! What happens when somebody else is at work, when AWS fails, and when it is done again.
 
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use larder_testkit::{Fault, LambdaError, On};
+use serde_json::{Value, json};
 
 use super::{backup, deployed, restore, states, writes, zip};
 use crate::harness::{Bench, finish};
@@ -49,6 +50,23 @@ fn somebody_elses_change_between_two_steps_ends_it() {
     assert_eq!(function.configuration("$LATEST")["MemorySize"], 512);
 }
 
+/// A restoration of `orders` whose change of this kind has just been accepted.
+fn begun(bench: &Bench, operation: &str) -> Child {
+    let arguments = ["restore", "--store", "store", "--to-lambda", "--yes"];
+    let child = bench
+        .command(&[&arguments[..], &["--max-rate", "1000", "orders"]].concat())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    assert!(bench.aws.wait_until(Duration::from_secs(60), |requests| {
+        requests
+            .iter()
+            .any(|r| r.operation == operation && r.status == Some(200))
+    }));
+    child
+}
+
 #[test]
 fn code_that_is_deployed_while_it_is_restored_is_seen() {
     let bench = Bench::new();
@@ -57,26 +75,7 @@ fn code_that_is_deployed_while_it_is_restored_is_seen() {
     let function = bench.aws.existing("orders").unwrap();
     function.update_code(zip(9));
     bench.aws.settle_after(Duration::from_millis(600));
-    let child = bench
-        .command(&[
-            "restore",
-            "--store",
-            "store",
-            "--to-lambda",
-            "--yes",
-            "--max-rate",
-            "1000",
-            "orders",
-        ])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    assert!(bench.aws.wait_until(Duration::from_secs(60), |requests| {
-        requests
-            .iter()
-            .any(|r| r.operation == "UpdateFunctionCode" && r.status == Some(200))
-    }));
+    let child = begun(&bench, "UpdateFunctionCode");
     std::thread::sleep(Duration::from_millis(20));
     function.update_code(zip(11));
     finish(child)
@@ -86,6 +85,150 @@ fn code_that_is_deployed_while_it_is_restored_is_seen() {
         function.code_sha256(),
         larder_testkit::code_sha256(&zip(11))
     );
+}
+
+#[test]
+fn a_configuration_that_is_changed_while_code_is_restored_is_not_overwritten() {
+    let bench = Bench::new();
+    deployed(&bench);
+    backup(&bench, &[]);
+    let function = bench.aws.existing("orders").unwrap();
+    function.update_code(zip(9));
+    function.set("Description", "other".into());
+    bench.aws.settle_after(Duration::from_millis(600));
+    let child = begun(&bench, "UpdateFunctionCode");
+    function.set("MemorySize", 1024.into());
+    function.set("LastModified", "2026-01-31T12:00:00.000+0000".into());
+    finish(child)
+        .expect(6)
+        .says(&["somebody else changed it meanwhile"]);
+    assert_eq!(function.configuration("$LATEST")["MemorySize"], 1024);
+    assert_eq!(writes(&bench), ["UpdateFunctionCode"]);
+}
+
+#[test]
+fn code_or_a_field_that_is_changed_while_the_configuration_is_restored_is_seen() {
+    for code in [true, false] {
+        let bench = Bench::new();
+        deployed(&bench);
+        backup(&bench, &[]);
+        let function = bench.aws.existing("orders").unwrap();
+        function.set("Description", "other".into());
+        bench.aws.settle_after(Duration::from_millis(600));
+        let child = begun(&bench, "UpdateFunctionConfiguration");
+        if code {
+            function.update_code(zip(11));
+        } else {
+            function.set("MemorySize", 1024.into());
+        }
+        function.set("LastModified", "2026-01-31T12:00:00.000+0000".into());
+        finish(child)
+            .expect(6)
+            .says(&["somebody else changed it meanwhile"]);
+    }
+}
+
+#[test]
+fn fields_that_are_emptied_are_known_for_its_own_work_and_for_undone_work() {
+    let bench = Bench::new();
+    bench.aws.function("f").zip(zip(1)).create();
+    backup(&bench, &[]);
+    let function = bench.aws.existing("f").unwrap();
+    let fill = || {
+        function.set("Description", "d".into());
+        function.set(
+            "Layers",
+            json!([{"Arn": "arn:aws:lambda:us-east-1:1:layer:l:1"}]),
+        );
+        function.set("Environment", json!({"Variables": {"A": "1"}}));
+        function.set(
+            "VpcConfig",
+            json!({"SubnetIds": ["s"], "SecurityGroupIds": ["g"]}),
+        );
+        function.set("DeadLetterConfig", json!({"TargetArn": "q"}));
+    };
+    let is_empty = || {
+        let now = function.configuration("$LATEST");
+        let none = |pointer: &str| match now.pointer(pointer) {
+            None | Some(Value::Null) => true,
+            Some(Value::String(text)) => text.is_empty(),
+            Some(Value::Array(items)) => items.is_empty(),
+            Some(value) => value.as_object().is_some_and(serde_json::Map::is_empty),
+        };
+        [
+            "/Description",
+            "/Layers",
+            "/Environment/Variables",
+            "/VpcConfig/SubnetIds",
+            "/DeadLetterConfig/TargetArn",
+        ]
+        .iter()
+        .all(|pointer| none(pointer))
+    };
+    // A fault before anything was done.
+    fill();
+    let update = On::Operation("UpdateFunctionConfiguration");
+    let fault = LambdaError::new(500, "ServiceException", "sorry");
+    bench.aws.fault(update, Fault::Lambda(fault));
+    restore(&bench, &["--yes", "f"]).expect(0);
+    assert!(is_empty());
+    assert_eq!(bench.aws.count("UpdateFunctionConfiguration"), 2);
+    // Its own change, of which Lambda states another time at its end.
+    fill();
+    bench.aws.settle_after(Duration::from_millis(200));
+    let time = "2026-01-31T12:00:00.000+0000";
+    let patch = Fault::json(move |answer| answer["LastModified"] = time.into());
+    bench.aws.fault(update, patch);
+    restore(&bench, &["--yes", "f"]).expect(0);
+    assert!(is_empty());
+}
+
+#[test]
+fn a_code_update_that_did_nothing_is_sent_again_when_the_code_is_the_same() {
+    let bench = Bench::new();
+    deployed(&bench);
+    let own = bench.aws.function("own");
+    own.reference("code", "own.zip", zip(4)).create();
+    backup(&bench, &[]);
+    let function = bench.aws.existing("orders").unwrap();
+    function.set("Architectures", json!(["x86_64"]));
+    let own = bench.aws.existing("own").unwrap();
+    own.set("S3ObjectStorageMode", json!(null));
+    own.update_code(zip(4));
+    for name in ["orders", "own"] {
+        let before = bench.aws.count("UpdateFunctionCode");
+        bench.aws.fault(
+            On::Operation("UpdateFunctionCode"),
+            Fault::Lambda(LambdaError::new(500, "ServiceException", "sorry")),
+        );
+        restore(&bench, &["--yes", name]).expect(0);
+        assert_eq!(bench.aws.count("UpdateFunctionCode"), before + 2, "{name}");
+    }
+    assert_eq!(
+        function.configuration("$LATEST")["Architectures"],
+        json!(["arm64"])
+    );
+    assert_eq!(
+        own.configuration("$LATEST")["S3ObjectStorageMode"],
+        "REFERENCE"
+    );
+}
+
+#[test]
+fn a_restoration_that_lambda_does_not_keep_is_no_success() {
+    let bench = Bench::new();
+    deployed(&bench);
+    backup(&bench, &[]);
+    let function = bench.aws.existing("orders").unwrap();
+    function.set("MemorySize", 128.into());
+    // The look after the last step finds another.
+    let patch = Fault::json(|answer| answer["MemorySize"] = 1024.into());
+    let looks = On::Operation("GetFunctionConfiguration");
+    bench.aws.fault(looks.nth(3), patch);
+    restore(&bench, &["--yes", "orders"])
+        .expect(1)
+        .says(&["Lambda states another MemorySize"]);
+    restore(&bench, &["--yes", "orders"]).expect(0);
 }
 
 #[test]
