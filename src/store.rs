@@ -178,10 +178,11 @@ impl Store {
             let names = files::names(path);
             names.iter().any(|name| !name.starts_with(MARKER))
         });
+        let layout = self.read(OCI_LAYOUT).await?.is_some();
         if let Some(bytes) = self.read(MARKER).await? {
             self.judge(&bytes)?;
         } else {
-            if others || self.read(OCI_LAYOUT).await?.is_some() {
+            if others || layout {
                 return Err(Error::new(
                     ErrorKind::DestinationExists,
                     "is not empty, and no store of larder's",
