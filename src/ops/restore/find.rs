@@ -181,7 +181,7 @@ async fn read(
 ) -> Result<std::result::Result<Run, Error>> {
     match store.run(name).await {
         Ok(run) => Ok(Ok(run)),
-        Err(e) if options.run.is_none() && concerns_one_run(&e) => {
+        Err(e) if may_pass_over(options, &e) => {
             reporter.report(&Event::Warning {
                 subject: name.as_str(),
                 message: &format!("this run is passed over: {e}"),
@@ -191,6 +191,11 @@ async fn read(
         }
         Err(e) => Err(e),
     }
+}
+
+/// Whether another run may stand in for one that failed so: not for one that was named, nor where the store itself fails.
+fn may_pass_over(options: &Which, e: &Error) -> bool {
+    options.run.is_none() && concerns_one_run(e)
 }
 
 fn is_same_place(found: &Found, region: &RegionRef) -> bool {
@@ -269,6 +274,31 @@ async fn pick(store: &Store, entries: &[Entry], function: &FunctionRef) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_run_that_is_lost_or_damaged_is_passed_over() {
+        use ErrorKind as K;
+        let any = Which::default();
+        let named = Which {
+            run: Some("ab".to_owned()),
+            ..Which::default()
+        };
+        for (kind, may) in [
+            (K::NotFound, true),
+            (K::Mismatch, true),
+            (K::AccessDenied, false),
+            (K::CredentialsRefused, false),
+            (K::Network, false),
+            (K::Timeout, false),
+            (K::Service, false),
+            (K::Io, false),
+            (K::Interrupted, false),
+        ] {
+            let e = Error::new(kind, "x");
+            assert_eq!(may_pass_over(&any, &e), may, "{kind:?}");
+            assert!(!may_pass_over(&named, &e), "{kind:?}");
+        }
+    }
 
     #[test]
     fn a_whole_name_or_id_is_meant_before_one_that_begins_so() {

@@ -20,6 +20,7 @@ use super::to_lambda::{ToLambdaOptions, Versions};
 use crate::aws::Session;
 use crate::error::{ErrorKind, Result};
 use crate::events::Reporter;
+use crate::image::Registries;
 use crate::lambda::Lambda;
 
 /// The largest zip that a request takes, in bytes (Lambda quotas, "Deployment package size").
@@ -91,6 +92,7 @@ pub(super) struct Preparation<'a> {
     pub(super) session: &'a Session,
     pub(super) options: &'a ToLambdaOptions,
     pub(super) place: &'a Place,
+    pub(super) registries: &'a Registries,
     pub(super) reporter: &'a dyn Reporter,
 }
 

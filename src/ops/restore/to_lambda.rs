@@ -16,6 +16,7 @@ use crate::aws::{BucketOptions, Session, SessionOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::Reporter;
 use crate::function::FunctionRef;
+use crate::image::Registries;
 use crate::lambda::Lambda;
 use crate::store::{Entry, StagingBucket, Store, Subject};
 
@@ -115,6 +116,7 @@ pub async fn to_lambda(
         session: &session,
         options,
         place: &place,
+        registries: &Registries::new(&session, Arc::clone(&reporter)),
         reporter: &*reporter,
     };
     let mut prepared = Box::pin(prepare.prepare(&found, backup, existing)).await?;

@@ -1,6 +1,7 @@
 //! What must be given first: staging, environment, image; and what AWS refuses.
 
-use larder_testkit::packages;
+use larder_testkit::image::{Family, Image};
+use larder_testkit::{Fault, Login, On, packages};
 use serde_json::json;
 
 use super::{backup, deployed, restore, states, writes, zip};
@@ -103,7 +104,7 @@ fn a_redacted_environment_needs_its_values() {
 
 #[test]
 fn a_value_that_aws_quotes_in_its_refusal_is_not_shown() {
-    use larder_testkit::{Fault, LambdaError, On};
+    use larder_testkit::LambdaError;
     let bench = Bench::new();
     deployed(&bench);
     backup(&bench, &[]);
@@ -143,14 +144,46 @@ fn an_image_function_gets_the_image_that_is_given() {
     let function = bench.aws.existing("img").unwrap();
     assert_eq!(function.code_sha256(), &DIGEST[7..]);
     assert_eq!(function.configuration("$LATEST")["PackageType"], "Image");
-    function.delete();
-    // A tag that leads elsewhere is found out afterwards.
-    bench.aws.image_tag(
-        &format!("{repository}:moved"),
-        &format!("sha256:{}", "0".repeat(64)),
-    );
-    let uri = format!("{repository}:moved");
-    restore(&bench, &["--yes", "--image-uri", &uri, "img"]).expect(1);
+}
+
+#[test]
+fn a_tag_is_looked_up_and_the_digest_is_sent() {
+    let image = |byte: u8| {
+        let image = Image::build(Family::Oci).architecture("amd64");
+        image.layer(vec![byte; 100]).create()
+    };
+    let (own, other) = (image(1), image(2));
+    let bench = Bench::new();
+    let uri = bench.aws.push("web", &own, Login::Open);
+    bench.aws.push("web", &other, Login::Open);
+    let function = bench.aws.function("img");
+    function.image(&format!("{uri}:then"), &own.digest).create();
+    backup(&bench, &[]);
+    bench.aws.existing("img").unwrap().delete();
+    bench.aws.tag_image("web", "own", &own.digest);
+    bench.aws.tag_image("web", "moved", &other.digest);
+    let restore = |tag: &str| {
+        let uri = format!("{uri}:{tag}");
+        restore(&bench, &["--yes", "--image-uri", &uri, "img"])
+    };
+    restore("moved").expect(1).says(&["leads to", &own.digest]);
+    restore("none")
+        .expect(5)
+        .says(&["give the URI with its digest"]);
+    let manifest = On::Operation("GetManifest");
+    bench
+        .aws
+        .fault(manifest.always(), Fault::registry(403, "DENIED", "no"));
+    restore("own")
+        .expect(4)
+        .says(&["give the URI with its digest", &own.digest]);
+    bench.aws.clear_faults();
+    assert!(writes(&bench).is_empty());
+    restore("own").expect(0);
+    let sent = bench.aws.requests_of("CreateFunction").remove(0);
+    let sent: serde_json::Value = serde_json::from_slice(&sent.body).unwrap();
+    let by_digest = format!("{uri}@{}", own.digest);
+    assert_eq!(sent["Code"]["ImageUri"], by_digest.as_str());
 }
 
 #[test]

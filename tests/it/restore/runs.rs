@@ -48,21 +48,6 @@ fn a_damaged_newest_run_is_not_replaced_by_an_older_one_unasked() {
     assert_eq!(function.code_sha256(), larder_testkit::code_sha256(&zip(1)));
 }
 
-/// A file that is there and cannot be read, whoever reads it.
-#[cfg(target_os = "linux")]
-#[test]
-fn a_run_that_the_store_does_not_give_is_not_replaced_by_an_older_one() {
-    let bench = Bench::new();
-    two_runs(&bench);
-    let newest = run_files(&bench).pop().unwrap();
-    fs::remove_file(&newest).unwrap();
-    std::os::unix::fs::symlink("/proc/self/mem", &newest).unwrap();
-    let ran = bench.run(&["restore", "--store", "store", "f", "out"]);
-    assert!(!ran.stderr.contains("passed over"), "{}", ran.stderr);
-    ran.expect(8).says(&["cannot be read"]);
-    assert!(!bench.path("out").exists());
-}
-
 #[test]
 fn of_several_accounts_it_is_the_callers_own_and_otherwise_none() {
     let bench = Bench::new();

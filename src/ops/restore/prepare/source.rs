@@ -4,8 +4,10 @@ use super::super::kept::Kept;
 use super::super::to_lambda::Versions;
 use super::{CodeSource, Notes, Preparation};
 use crate::aws::Session;
+use crate::digest::Sha256Digest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files;
+use crate::image::{self, Platform, Repository};
 use crate::package::{Claim, CodeLocation, S3ObjectRef};
 use crate::task::blocking;
 use crate::transfer::{self, Renew, Target as Download};
@@ -14,7 +16,7 @@ impl Preparation<'_> {
     /// Where the code of a version comes from.
     pub(super) async fn source(&self, kept: &Kept, notes: &mut Notes) -> Result<CodeSource> {
         if kept.is_image() {
-            return self.image(kept).map(CodeSource::Image);
+            return self.image(kept).await.map(CodeSource::Image);
         }
         let Some((bucket, key, version)) = kept.reference() else {
             return Ok(CodeSource::Zip);
@@ -68,8 +70,9 @@ impl Preparation<'_> {
         Ok(())
     }
 
-    /// The image: as it was given, or the backup's digest in the repository that was given.
-    fn image(&self, kept: &Kept) -> Result<String> {
+    /// The image: the backup's digest in the repository that was given. Where a tag was given too, it must lead there, and what is
+    /// sent is the digest nevertheless, since the tag may move.
+    async fn image(&self, kept: &Kept) -> Result<String> {
         let Some(uri) = &self.options.image_uri else {
             return Ok(String::new());
         };
@@ -86,14 +89,50 @@ impl Preparation<'_> {
             .rsplit('/')
             .next()
             .is_some_and(|last| last.contains(':'));
-        match (tagged, self.options.versions) {
-            (true, Versions::One) => Ok(uri.clone()),
-            (true, Versions::All) => Err(wrong(
+        if !tagged {
+            return Ok(format!("{uri}@sha256:{digest}"));
+        }
+        if self.options.versions == Versions::All {
+            return Err(wrong(
                 ErrorKind::Usage,
                 "has a tag, and versions have different images: give the repository alone",
-            )),
-            (false, _) => Ok(format!("{uri}@sha256:{digest}")),
+            ));
         }
+        let with_digest = format!("give the URI with its digest: REPOSITORY@sha256:{digest}");
+        let (repository, tag) = Repository::parse(uri)
+            .map_err(|e| Error::new(ErrorKind::Usage, e.to_string()).hint(&*with_digest))?;
+        let tag =
+            tag.ok_or_else(|| wrong(ErrorKind::Usage, "has no valid tag").hint(&*with_digest))?;
+        let named = image::look_up_tag(self.registries, &repository, tag, self.reporter)
+            .await
+            .map_err(|e| match e.kind() {
+                ErrorKind::Interrupted => e,
+                _ => e.hint_instead(&*with_digest),
+            })?;
+        let wanted = Sha256Digest::from_hex(digest).map_err(|e| {
+            Error::new(
+                ErrorKind::Mismatch,
+                "the backup's CodeSha256 is no image digest",
+            )
+            .about(&*kept.arn)
+            .because(e)
+        })?;
+        let platform = Platform::of_function(kept.architectures()[0].as_str());
+        if named.digest != wanted
+            && named.image_for(&platform) != Some(wanted)
+            && !named.holds_unnamed(wanted)
+        {
+            let message = format!(
+                "leads to sha256:{}, and the image of the backup is sha256:{digest}",
+                named.image_for(&platform).unwrap_or(named.digest).hex()
+            );
+            return Err(wrong(ErrorKind::Mismatch, &message).hint(with_digest));
+        }
+        Ok(format!(
+            "{}/{}@sha256:{digest}",
+            repository.registry(),
+            repository.name()
+        ))
     }
 }
 
