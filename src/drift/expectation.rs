@@ -284,6 +284,8 @@ pub struct Config {
     pub environment: Option<BTreeSet<String>>,
     /// `ConfigSha256`, where AWS gave it.
     pub config_sha256: Option<String>,
+    /// The fields that the source states in a way that cannot be read: compared, they make the function unknown.
+    pub unreadable: BTreeSet<String>,
 }
 
 /// A difference that is known and accepted.

@@ -122,7 +122,7 @@ impl Checker {
                     "the source names neither its ARN nor its code".to_owned(),
                 ));
             }
-            (code, _) => match Box::pin(self.wanted(code, command_line)).await {
+            (code, _) => match Box::pin(self.wanted(code, command_line, None)).await {
                 Ok(wanted) => wanted,
                 Err(e) if e.kind() == ErrorKind::Interrupted => return Err(e),
                 Err(e) => {
