@@ -247,6 +247,11 @@ pub struct Layer {
     pub code: Code,
 }
 
+impl Layer {
+    /// The label that stands for all of a list that cannot be told, not even how many there are.
+    pub const LIST: &'static str = "layers";
+}
+
 /// An alias that a function should have.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AliasExpectation {

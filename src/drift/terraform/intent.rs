@@ -280,12 +280,12 @@ impl Reader<'_> {
         };
         let items = match listed {
             Some(items) => items,
-            None if function.is_unknown("layers") => return Some(vec![later("layers".into())]),
+            None if function.is_unknown("layers") => return Some(vec![later(Layer::LIST.into())]),
             // A null stands there where none is configured.
             None => {
                 return match function.attributes.get("layers")? {
                     Value::Null => Some(Vec::new()),
-                    _ => Some(vec![unreadable("layers".into())]),
+                    _ => Some(vec![unreadable(Layer::LIST.into())]),
                 };
             }
         };
