@@ -14,6 +14,13 @@ pub(super) fn exceptions(
     let mut exceptions = Exceptions::default();
     for path in paths {
         let shown = path.display().to_string();
+        if Disk.kind(path).is_none() && path.exists() {
+            return Err(
+                Error::new(ErrorKind::Usage, "is no regular file: pipes are not read")
+                    .about(shown)
+                    .hint("write it to a file first"),
+            );
+        }
         if Disk.kind(path).is_none() {
             return Err(Error::new(ErrorKind::Usage, "there is no such file").about(shown));
         }

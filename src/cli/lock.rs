@@ -113,18 +113,21 @@ impl LockArgs {
             return Err(error);
         }
         for (function, error) in &outcome.failed {
+            let kept = if outcome.has_kept(function) {
+                ", and its entry is as before"
+            } else {
+                ""
+            };
             context.progress.report(&Event::Warning {
                 subject: function,
-                message: &format!(
-                    "it could not be locked, and its entry is as before: {}",
-                    error.sentence()
-                ),
+                message: &format!("it could not be locked{kept}: {}", error.sentence()),
                 hint: error.hint_text(),
             });
         }
         let bytes = outcome.lock.to_json();
-        let changes = before.as_deref() != Some(bytes.as_slice());
-        if changes && !self.check && !outcome.entries.is_empty() {
+        // Where every function failed the lock is what it was, and none is made.
+        let changes = !outcome.entries.is_empty() && before.as_deref() != Some(bytes.as_slice());
+        if changes && !self.check {
             files::write_file_atomic(&self.lock, &bytes, 0o644)?;
         }
         context.output.result(
@@ -187,6 +190,7 @@ impl LockArgs {
     fn summary(&self, outcome: &LockOutcome, changes: bool) -> Summary {
         let shown = self.lock.display().to_string();
         let done = match (changes, self.check) {
+            _ if outcome.entries.is_empty() => "nothing written",
             (false, _) => "up to date",
             (true, true) => "would change",
             (true, false) => "written",
@@ -262,7 +266,7 @@ impl LockReport {
             schema_version: SCHEMA_VERSION,
             lock: path.display().to_string(),
             changed,
-            written: changed && !check && !outcome.entries.is_empty(),
+            written: changed && !check,
             functions: done.chain(failed).collect(),
         }
     }

@@ -32,6 +32,7 @@ impl Config {
                     .collect(),
             ),
             config_sha256: text("/ConfigSha256"),
+            unreadable: BTreeSet::new(),
         }
     }
 

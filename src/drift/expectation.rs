@@ -247,6 +247,11 @@ pub struct Layer {
     pub code: Code,
 }
 
+impl Layer {
+    /// The label that stands for all of a list that cannot be told, not even how many there are.
+    pub const LIST: &'static str = "layers";
+}
+
 /// An alias that a function should have.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AliasExpectation {
@@ -284,6 +289,8 @@ pub struct Config {
     pub environment: Option<BTreeSet<String>>,
     /// `ConfigSha256`, where AWS gave it.
     pub config_sha256: Option<String>,
+    /// The fields that the source states in a way that cannot be read: compared, they make the function unknown.
+    pub unreadable: BTreeSet<String>,
 }
 
 /// A difference that is known and accepted.

@@ -159,6 +159,26 @@ pub fn tagmanifest_digest(bag: &Path) -> Result<Sha256Digest> {
     Ok(Sha256Digest::of(&bytes))
 }
 
+/// What is wrong with the place of a chain itself, whatever the entries in it; None where nothing lies there. An addition may
+/// begin in an empty directory: for it that one is as good as none.
+pub fn defect_of_place(directory: &Path, adding: bool) -> Option<Defect> {
+    let message = if files::is_link(directory) {
+        "the chain's directory is a link: what it leads to is not kept with the bag"
+    } else if !files::exists(directory) {
+        return None;
+    } else if files::kind(directory) != Some(files::FileKind::Directory) {
+        "is no directory, and a chain of custody is one"
+    } else if !adding && files::names(directory).is_empty() {
+        "is empty: its entries were taken out, or the first addition was cut short"
+    } else {
+        return None;
+    };
+    Some(Defect {
+        file: String::new(),
+        message: message.to_owned(),
+    })
+}
+
 /// An entry's file name.
 pub fn entry_name(number: u32) -> String {
     format!("{number:04}.json")

@@ -8,8 +8,8 @@ use crate::digest::Sha256Digest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::Reporter;
 use crate::evidence::custody::{
-    BagState, CUSTODY_VERSION, Chain, Handover, directory, entry_name, recover, signature_name,
-    tagmanifest_digest, unfinished_name,
+    BagState, CUSTODY_VERSION, Chain, Handover, defect_of_place, directory, entry_name, recover,
+    signature_name, tagmanifest_digest, unfinished_name,
 };
 use crate::evidence::log::now;
 use crate::evidence::signature::{NAMESPACE, sign};
@@ -65,8 +65,10 @@ pub struct Shown {
 /// It is no bag, or cannot be read. What is wrong with the chain is told by it.
 pub fn show(bag: &Path) -> Result<Shown> {
     let (digest, directory) = (tagmanifest_digest(bag)?, directory(bag)?);
+    let mut chain = Chain::read(&directory, digest);
+    chain.defects.extend(defect_of_place(&directory, false));
     Ok(Shown {
-        chain: Chain::read(&directory, digest),
+        chain,
         directory,
         bag: digest,
     })
@@ -88,6 +90,11 @@ pub fn add(
     cancel: &CancellationToken,
 ) -> Result<Added> {
     let (digest, directory) = (tagmanifest_digest(bag)?, directory(bag)?);
+    if let Some(defect) = defect_of_place(&directory, true) {
+        return Err(Error::new(ErrorKind::Mismatch, defect.message)
+            .about(directory.display().to_string())
+            .hint("nothing was added; larder custody show tells all that is wrong"));
+    }
     let report = verify(bag, &VerifyOptions::default(), reporter, cancel)?;
     let (state, first) = state_of(&report);
     if let Some(finding) = first

@@ -70,14 +70,14 @@ pub struct LockOutcome {
     pub lock: Lock,
     /// What became of which function (`NAME in REGION`), sorted.
     pub entries: Vec<(String, Became)>,
-    /// The functions that could not be locked; their entries are as before.
+    /// The functions that could not be locked; entries that they had are as before.
     pub failed: Vec<(String, Error)>,
 }
 
 /// Brings `prior` up to date, or makes a new lock.
 ///
 /// # Errors
-/// There is no region, nothing to lock, or the run was interrupted. What failed for one function is in the outcome.
+/// There is no region, there is nothing to lock or none of it is selected, or the run was interrupted. What failed for one function is in the outcome.
 pub async fn lock(
     common: &SessionOptions,
     prior: Option<Lock>,
@@ -129,6 +129,13 @@ async fn run(
         let session = session.in_region(&region)?;
         let mut place = Place::new(session, Arc::clone(&locker.reporter));
         locker.region(&mut place, functions, all).await?;
+    }
+    if locker.entries.is_empty() && locker.failed.is_empty() {
+        return Err(Error::new(
+            ErrorKind::Usage,
+            "nothing was locked: there is no function, or none is selected",
+        )
+        .hint("look at --include, --exclude, --tag and --region"));
     }
     Ok(LockOutcome {
         lock: locker.lock,
@@ -293,6 +300,7 @@ impl Locker {
             }
             Err(e) if e.kind() == ErrorKind::Interrupted => Err(e),
             Err(e) => {
+                let e = e.about(key.clone());
                 self.failed.push((key, e));
                 Ok(())
             }
@@ -437,6 +445,14 @@ impl Locker {
 struct FunctionName {
     name: String,
     text: String,
+}
+
+impl LockOutcome {
+    /// Whether the lock has an entry of a function that could not be locked now: the one from before.
+    pub fn has_kept(&self, function: &str) -> bool {
+        let mut entries = self.lock.functions.iter();
+        entries.any(|entry| format!("{} in {}", entry.name, entry.region) == function)
+    }
 }
 
 impl FunctionName {

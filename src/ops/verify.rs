@@ -80,8 +80,25 @@ pub fn verify(
         }
         Kind::Store => layout::verify(&mut job)?,
     }
+    if kind != Kind::Bag {
+        tell_of_no_bag(&job);
+    }
     job.go_on()?;
     Ok(job.report.close(job.findings))
+}
+
+/// What is asked of a bag alone cannot be had of anything else, and must not pass as if it had been.
+fn tell_of_no_bag(job: &Job<'_>) {
+    let options = job.options;
+    if options.allowed_signers.is_some() || options.identity.is_some() || options.require_signature
+    {
+        let message = "is no bag, so it cannot be signed";
+        job.find(FindingKind::Unsigned, "", message);
+    }
+    if options.authorities.is_some() {
+        let message = "is no bag, so it has no time stamp";
+        job.find(FindingKind::Timestamp, "", message);
+    }
 }
 
 /// One directory under verification.

@@ -441,3 +441,52 @@ fn without_a_terminal_an_encrypted_key_is_refused() {
         .expect(2)
         .says(&["no terminal to ask", "ssh-add"]);
 }
+
+#[test]
+fn a_place_of_the_chain_that_is_none_is_found() {
+    let Some(bench) = bagged() else { return };
+    let place = custody(&bench);
+    let verify = || bench.run(&["verify", "bag"]);
+    let hidden = bench.path("hidden");
+    add(&bench, "A", "key").expect(0);
+    std::fs::rename(&place, &hidden).unwrap();
+    verify().expect(0);
+    show(&bench).expect(0);
+    // Its entries were taken out.
+    std::fs::create_dir(&place).unwrap();
+    assert!(
+        verify()
+            .expect(1)
+            .stdout
+            .contains("its entries were taken out")
+    );
+    let json = show(&bench).expect(1).json();
+    assert!(
+        json["findings"].to_string().contains("taken out"),
+        "{json:#}"
+    );
+    add(&bench, "A", "key").expect(0);
+    verify().expect(0);
+    std::fs::remove_dir_all(&place).unwrap();
+    // A link, a file and a pipe are no chain, and nothing is added to them.
+    let link = || std::os::unix::fs::symlink("hidden", &place).unwrap();
+    let file = || std::fs::write(&place, "").unwrap();
+    let pipe = || {
+        let made = Command::new("mkfifo").arg(&place).status();
+        assert!(made.unwrap().success());
+    };
+    let before = files(&hidden);
+    for (make, says) in [
+        (&link as &dyn Fn(), "is a link"),
+        (&file, "is no directory"),
+        (&pipe, "is no directory"),
+    ] {
+        make();
+        assert!(verify().expect(1).stdout.contains(says), "{says}");
+        let json = show(&bench).expect(1).json();
+        assert!(json["findings"].to_string().contains(says), "{json:#}");
+        add(&bench, "A", "key").expect(1).says(&[says]);
+        std::fs::remove_file(&place).unwrap();
+    }
+    assert_eq!(files(&hidden), before);
+}

@@ -618,3 +618,80 @@ fn without_a_stack_only_names_in_the_template_are_known() {
     );
     assert_eq!(bench.aws.count("ListStackResources"), 0);
 }
+
+#[test]
+fn a_value_of_a_state_that_cannot_be_read_is_unknown_and_never_in_sync() {
+    let bench = Bench::new();
+    let zip = package(1).zip();
+    let function = bench.aws.function("a").zip(zip.clone()).create();
+    function.set("MemorySize", json!(512));
+    function.set("Timeout", json!(3));
+    let with = |field: &str, value: Value| {
+        let mut attributes = json!({"function_name": "a", "code_sha256": code_sha256(&zip)});
+        attributes[field] = value;
+        state(&bench, "t.tfstate", &[(FUNCTION, "a", attributes)]);
+        check(&bench, &["--terraform", "t.tfstate", "--config"])
+    };
+    for (field, value) in [
+        ("memory_size", json!(512)),
+        ("memory_size", json!(512.0)),
+        ("memory_size", json!("512")),
+        ("memory_size", json!(null)),
+        ("runtime", json!("")),
+        ("architectures", json!([])),
+        ("environment", json!([])),
+        ("environment", json!([{"variables": null}])),
+        ("layers", json!(null)),
+    ] {
+        let ran = with(field, value.clone()).expect(0);
+        assert_eq!(statuses(&ran), ["a in_sync"], "{field} {value}");
+    }
+    with("memory_size", json!("256")).expect(1);
+    for (field, value) in [
+        ("memory_size", json!(512.5)),
+        ("memory_size", json!(-5)),
+        ("memory_size", json!("x")),
+        ("timeout", json!([1])),
+        ("runtime", json!(7)),
+        ("handler", json!({})),
+        ("role", json!(true)),
+        ("architectures", json!("arm64")),
+        ("architectures", json!([7])),
+        ("environment", json!("x")),
+        ("environment", json!([{"variables": "x"}])),
+        ("layers", json!("x")),
+    ] {
+        let ran = with(field, value.clone()).expect(2);
+        let a = result(&ran, "a");
+        assert_eq!(a["status"], "unknown", "{field} {value}: {a:#}");
+        let said = a.to_string();
+        assert!(
+            said.contains("cannot be read") && said.contains(field),
+            "{said}"
+        );
+        assert!(!said.contains("known after apply"), "{said}");
+    }
+    // One layer, whatever it is, and none deployed.
+    with("layers", json!([7])).expect(1);
+    // Beside a difference it is told too.
+    let attributes = json!({"function_name": "a", "code_sha256": code_sha256(&zip), "timeout": 9, "memory_size": "x"});
+    state(&bench, "t.tfstate", &[(FUNCTION, "a", attributes)]);
+    let ran = check(&bench, &["--terraform", "t.tfstate", "--config"]).expect(1);
+    let a = result(&ran, "a");
+    assert!(a["notes"].to_string().contains("memory_size"), "{a:#}");
+}
+
+#[test]
+fn a_pipe_is_no_file_that_is_not_there() {
+    let bench = Bench::new();
+    make_fifo(&bench.path("pipe"));
+    for option in ["--terraform", "--lock", "--accept"] {
+        let ran = check(&bench, &["f", option, "pipe", "--expect", "lambda:g"]).expect(2);
+        ran.says(&["is no regular file"]);
+    }
+}
+
+fn make_fifo(path: &Path) {
+    let made = std::process::Command::new("mkfifo").arg(path).status();
+    assert!(made.unwrap().success());
+}

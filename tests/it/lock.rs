@@ -461,3 +461,60 @@ fn the_schema_describes_what_is_written_and_refuses_what_is_not() {
         check(&bench, &["--lock", "bad.lock"]).expect(2);
     }
 }
+
+#[test]
+fn a_lock_that_was_not_written_is_not_said_to_be() {
+    let bench = Bench::new();
+    // There is nothing in the region.
+    for arguments in [&["lock"][..], &["lock", "--all"]] {
+        let ran = bench.run(arguments).expect(2);
+        ran.says(&["nothing was locked", "--region"]);
+    }
+    account(&bench);
+    bench
+        .run(&["lock", "--include", "none*"])
+        .expect(2)
+        .says(&["none is selected"]);
+    assert!(!bench.path("larder.lock").exists());
+    // Both fail, and neither had an entry.
+    let ran = bench.run(&["lock", "gone", "lost"]).expect(5);
+    assert!(ran.stdout.contains("nothing written"), "{ran:?}");
+    assert!(!ran.stderr.contains("as before"), "{ran:?}");
+    assert!(!bench.path("larder.lock").exists());
+    lock(&bench, &["gone", "lost", "--check"]).expect(5);
+    let json = lock(&bench, &["gone", "lost"]).json();
+    assert_eq!(
+        (&json["written"], &json["changed"]),
+        (&json!(false), &json!(false))
+    );
+    // One of them has one.
+    lock(&bench, &["api"]).expect(0);
+    bench.aws.fault(
+        On::Lambda.always(),
+        Fault::access_denied("lambda:GetFunctionConfiguration"),
+    );
+    let ran = bench
+        .run(&["lock", "api", "lost", "--max-rate", "1000"])
+        .expect(4);
+    assert!(ran.stdout.contains("nothing written"), "{ran:?}");
+    assert_eq!(
+        ran.stderr.matches("its entry is as before").count(),
+        1,
+        "{ran:?}"
+    );
+}
+
+#[test]
+fn a_function_that_stays_busy_is_named() {
+    let bench = Bench::new();
+    let function = bench
+        .aws
+        .function("busy")
+        .zip(packages::python_package().zip())
+        .create();
+    function.set("LastUpdateStatus", json!("InProgress"));
+    bench
+        .run(&["lock", "busy", "--wait", "1s"])
+        .expect(6)
+        .says(&["busy in us-east-1"]);
+}

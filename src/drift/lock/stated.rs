@@ -124,6 +124,7 @@ impl Locked {
                 role: self.role.clone(),
                 environment: Some(self.environment.clone()),
                 config_sha256: self.config_sha256.clone(),
+                ..Config::default()
             },
         }
     }

@@ -450,7 +450,7 @@ fn config(place: &Place<'_>, resource: &Resource<'_>) -> Config {
         timeout: number("Timeout"),
         role: None,
         environment: environment(place, resource),
-        config_sha256: None,
+        ..Config::default()
     }
 }
 

@@ -274,19 +274,30 @@ impl Reader<'_> {
             arn: None,
             code: Code::CannotTell("it is known after apply only".into()),
         };
+        let unreadable = |label: String| Layer {
+            code: Code::CannotTell(format!("what the source says of {label} cannot be read")),
+            ..later(label)
+        };
         let items = match listed {
             Some(items) => items,
-            None if function.is_unknown("layers") => return Some(vec![later("layers".into())]),
+            None if function.is_unknown("layers") => return Some(vec![later(Layer::LIST.into())]),
             // A null stands there where none is configured.
-            None => return function.attributes.get("layers").map(|_| Vec::new()),
+            None => {
+                return match function.attributes.get("layers")? {
+                    Value::Null => Some(Vec::new()),
+                    _ => Some(vec![unreadable(Layer::LIST.into())]),
+                };
+            }
         };
-        let of_item = |(i, item): (usize, &Value)| match item.as_str() {
-            None => later(format!("layers[{i}]")),
-            Some(arn) => Layer {
-                label: arn.to_owned(),
-                arn: Some(arn.to_owned()),
+        let of_item = |(i, item): (usize, &Value)| match item {
+            Value::Null => later(format!("layers[{i}]")),
+            Value::String(arn) => Layer {
+                label: arn.clone(),
+                arn: Some(arn.clone()),
                 code: self.layer_code(arn),
             },
+            _ if function.is_unknown("layers") => later(format!("layers[{i}]")),
+            _ => unreadable(format!("layers[{i}]")),
         };
         Some(items.iter().enumerate().map(of_item).collect())
     }
@@ -398,25 +409,89 @@ fn hash_of_sources(resource: &Resource) -> String {
     )
 }
 
+/// The configuration. What is there, is not null and is not of the form that Terraform writes is named as unreadable.
 fn config(function: &Resource) -> Config {
-    let text = |name| function.text(name).map(ToOwned::to_owned);
-    let number = |name| function.attributes.get(name).and_then(Value::as_u64);
-    Config {
-        package_type: text("package_type"),
-        runtime: text("runtime"),
-        handler: text("handler"),
-        architectures: function
-            .attributes
-            .get("architectures")
-            .and_then(Value::as_array)
-            .filter(|items| !items.is_empty() && !function.is_unknown("architectures"))
-            .map(|items| strings(items)),
-        memory_size: number("memory_size"),
-        timeout: number("timeout"),
-        role: text("role"),
-        environment: environment(function),
-        config_sha256: None,
+    let mut unreadable = BTreeSet::new();
+    let mut config = Config {
+        package_type: read(function, "package_type", &mut unreadable, text),
+        runtime: read(function, "runtime", &mut unreadable, text),
+        handler: read(function, "handler", &mut unreadable, text),
+        architectures: read(function, "architectures", &mut unreadable, texts),
+        memory_size: read(function, "memory_size", &mut unreadable, number),
+        timeout: read(function, "timeout", &mut unreadable, number),
+        role: read(function, "role", &mut unreadable, text),
+        environment: read(function, "environment", &mut unreadable, |value| {
+            are_blocks(value).then(|| environment(function))
+        }),
+        ..Config::default()
+    };
+    config.unreadable = unreadable;
+    config
+}
+
+/// A value of the function by what reads it: None of one that cannot be read, `Some(None)` of one that is not set.
+fn read<T>(
+    function: &Resource,
+    name: &str,
+    unreadable: &mut BTreeSet<String>,
+    read: impl Fn(&Value) -> Option<Option<T>>,
+) -> Option<T> {
+    let value = function.attributes.get(name)?;
+    // Of blocks the values may be unknown and the names not; the reader of them sees to that.
+    let later = name != "environment" && function.is_unknown(name);
+    if value.is_null() || later {
+        return None;
     }
+    read(value).unwrap_or_else(|| {
+        unreadable.insert(name.to_owned());
+        None
+    })
+}
+
+/// A text; providers write `""` for what is not set.
+#[expect(clippy::option_option, reason = "unreadable, not set, or set")]
+fn text(value: &Value) -> Option<Option<String>> {
+    let text = value.as_str()?;
+    Some((!text.is_empty()).then(|| text.to_owned()))
+}
+
+/// A whole number of at least 0: as such, with a fraction of zero, or in quotes as Terraform 0.11 wrote it.
+#[expect(clippy::option_option, reason = "unreadable, not set, or set")]
+fn number(value: &Value) -> Option<Option<u64>> {
+    let text = match value {
+        Value::Number(number) => number.to_string(),
+        Value::String(text) => text.clone(),
+        _ => return None,
+    };
+    let (whole, fraction) = text.split_once('.').unwrap_or((&text, "0"));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let is_whole = digits(whole) && digits(fraction) && fraction.bytes().all(|b| b == b'0');
+    is_whole.then(|| whole.parse().ok()).flatten().map(Some)
+}
+
+/// A list of texts; an empty one is not set.
+#[expect(clippy::option_option, reason = "unreadable, not set, or set")]
+fn texts(value: &Value) -> Option<Option<BTreeSet<String>>> {
+    let items = value.as_array()?.iter();
+    let items: BTreeSet<String> = items
+        .map(|item| item.as_str().map(ToOwned::to_owned))
+        .collect::<Option<_>>()?;
+    Some((!items.is_empty()).then_some(items))
+}
+
+/// Whether a value is a list of blocks whose `variables` are a map or not set.
+fn are_blocks(value: &Value) -> bool {
+    let is_block = |block: &Value| match block {
+        Value::Null => true,
+        Value::Object(block) => match block.get("variables") {
+            None | Some(Value::Null | Value::Object(_)) => true,
+            Some(_) => false,
+        },
+        _ => false,
+    };
+    value
+        .as_array()
+        .is_some_and(|blocks| blocks.iter().all(is_block))
 }
 
 /// The names of the environment variables; None where a part of them is unknown yet.
@@ -444,11 +519,4 @@ fn environment(function: &Resource) -> Option<BTreeSet<String>> {
             .flat_map(|v| v.keys().cloned())
             .collect(),
     )
-}
-
-fn strings(items: &[Value]) -> BTreeSet<String> {
-    items
-        .iter()
-        .filter_map(|item| item.as_str().map(ToOwned::to_owned))
-        .collect()
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use super::Checker;
-use super::jobs::Job;
+use super::jobs::{Job, NOTHING};
 use crate::digest::Sha256Digest;
 use crate::drift::{Code, State};
 use crate::error::{Error, ErrorKind, Result};
@@ -15,12 +15,27 @@ impl Checker {
     pub(super) async fn agree(&mut self, region: &str, jobs: &mut Vec<Job>) -> Result<()> {
         let mut kept: Vec<Job> = Vec::with_capacity(jobs.len());
         let mut at: HashMap<String, Vec<usize>> = HashMap::new();
+        // Whole functions first: a version or alias that was named beside joins them.
+        jobs.sort_by_key(|job| job.only.is_some());
         for job in std::mem::take(jobs) {
             let name = job.function.name().to_owned();
             let mut same = false;
             for &other in at.get(&name).into_iter().flatten() {
-                let other = &kept[other];
-                if other.only != job.only || !other.may_be(&job) {
+                let other = &mut kept[other];
+                if !other.may_be(&job) {
+                    continue;
+                }
+                let (a, b) = (&other.expectation, &job.expectation);
+                let alike = a.state == b.state && a.aliases == b.aliases && a.accept == b.accept;
+                if other.only != job.only {
+                    let nothing = Code::CannotTell(NOTHING.to_owned());
+                    if let (None, Some(only)) = (&other.only, &job.only)
+                        && alike
+                        && a.state.code != nothing
+                    {
+                        other.also.push(only.clone());
+                        same = true;
+                    }
                     continue;
                 }
                 if let Some((one, two)) = self
@@ -29,8 +44,7 @@ impl Checker {
                 {
                     return Err(contradict(region, (other, &one), (&job, &two)));
                 }
-                let (a, b) = (&other.expectation, &job.expectation);
-                same |= a.state == b.state && a.aliases == b.aliases && a.accept == b.accept;
+                same |= alike;
             }
             if !same {
                 at.entry(name).or_default().push(kept.len());

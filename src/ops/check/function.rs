@@ -2,6 +2,7 @@
 
 use super::code::{Outcome, deployed_of};
 use super::jobs::{Job, NOTHING};
+use super::wanted::Subject;
 use super::{Checker, layers};
 use crate::drift::accept;
 use crate::drift::diff::Secrets;
@@ -60,17 +61,32 @@ impl Checker {
                 return self.named_alias(place, job, &alias).await;
             }
             None => {
-                if !self.at(place, job, "$LATEST", &expectation.state).await? {
-                    // Without the function there is nothing else of it either.
-                    return Ok(());
-                }
+                let there = self.at(place, job, "$LATEST", &expectation.state).await?;
                 done.push("$LATEST".to_owned());
+                if !there {
+                    // Without the function there is nothing else of it either, but for what was named.
+                    return self.qualified(place, job, &job.also, done).await;
+                }
             }
         }
         if self.options.aliases || !expectation.aliases.is_empty() || expectation.aliases_complete {
             done.extend(self.aliases_of(place, job).await?);
         }
-        for qualifier in self.options.qualifiers.clone() {
+        let mut qualifiers = self.options.qualifiers.clone();
+        qualifiers.extend(job.also.iter().cloned());
+        self.qualified(place, job, &qualifiers, done).await
+    }
+
+    /// Compares the function at versions and aliases that were named, but for those that are done.
+    async fn qualified(
+        &mut self,
+        place: &mut Place,
+        job: &Job,
+        qualifiers: &[String],
+        mut done: Vec<String>,
+    ) -> Result<()> {
+        let expectation = &job.expectation;
+        for qualifier in qualifiers.iter().cloned() {
             if done.contains(&qualifier) {
                 continue;
             }
@@ -181,7 +197,14 @@ impl Checker {
             unknown(&mut result, &error);
             return Ok(result);
         }
-        let wanted = match Box::pin(self.wanted(&state.code, command_line)).await {
+        let subject = Subject {
+            name: found.listed.name(),
+            version: found.listed.version(),
+            region: place.session.region(),
+            account: found.listed.account(),
+        };
+        let wanted = Box::pin(self.wanted(&state.code, command_line, Some(&subject)));
+        let wanted = match wanted.await {
             Ok(wanted) => wanted,
             Err(e) if fatal(&e, command_line) => return Err(e),
             Err(e) => {
@@ -300,6 +323,18 @@ impl Checker {
                 reasons.push(format!("configuration: {}", fields.join(", ")));
             }
             result.config.extend(changes);
+            if !stated.unreadable.is_empty() {
+                let fields: Vec<&str> = stated.unreadable.iter().map(String::as_str).collect();
+                let reason = format!(
+                    "what the source says of its configuration cannot be read: {}",
+                    fields.join(", ")
+                );
+                if result.status == Status::Drifted || !reasons.is_empty() {
+                    result.notes.push(reason);
+                } else {
+                    unknown(result, &Error::new(ErrorKind::Usage, reason));
+                }
+            }
         }
         if !reasons.is_empty() {
             drifted(result, &reasons.join("; "));

@@ -19,6 +19,8 @@ pub(super) struct Job {
     pub(super) expectation: Expectation,
     /// The user named the qualifier with the function: then nothing else of it is compared.
     pub(super) only: Option<String>,
+    /// Without `only`: further versions and aliases that the user named with the function.
+    pub(super) also: Vec<String>,
 }
 
 impl Job {
@@ -83,15 +85,15 @@ impl Checker {
                     continue;
                 }
             };
-            let at = self.asked(&expectation, &function);
+            let asked = self.asked(&expectation, &function);
             if !self.options.selection.matches_name(function.name()) {
                 // Something is expected of it, and it is not to be compared.
-                if let Some(at) = at {
+                for at in asked {
                     asked_for[at] = true;
                 }
                 continue;
             }
-            if !self.options.functions.is_empty() && at.is_none() {
+            if !self.options.functions.is_empty() && asked.is_empty() {
                 continue;
             }
             let regions = match &expectation.target.region {
@@ -112,18 +114,18 @@ impl Checker {
                 None if named.is_empty() => vec![own.clone()],
                 None => named.clone(),
             };
-            let mut only = expectation.target.qualifier.clone();
-            if let Some(at) = at {
-                asked_for[at] = true;
-                let qualifier = self.options.functions[at].qualifier();
-                only = qualifier.map(ToOwned::to_owned).or(only);
+            for at in &asked {
+                asked_for[*at] = true;
             }
+            let at = self.places_of(&expectation, &asked);
             for region in regions {
-                places.entry(region).or_default().push(Job {
+                let jobs = at.iter().map(|(only, also)| Job {
                     function: function.clone(),
                     expectation: expectation.clone(),
                     only: only.clone(),
+                    also: also.clone(),
                 });
+                places.entry(region).or_default().extend(jobs);
             }
         }
         for (at, function) in self.options.functions.clone().into_iter().enumerate() {
@@ -143,6 +145,7 @@ impl Checker {
             }
             places.entry(region).or_default().push(Job {
                 only: function.qualifier().map(ToOwned::to_owned),
+                also: Vec::new(),
                 expectation: Expectation::of_code(
                     Target::of(function.clone()),
                     Source::new(SourceKind::CommandLine, ""),
@@ -160,10 +163,38 @@ impl Checker {
         Ok(places)
     }
 
+    /// At which versions and aliases an expectation is compared: `Job::only` and `Job::also` of each job, each place once however
+    /// often and in whatever way it was named.
+    fn places_of(
+        &self,
+        expectation: &Expectation,
+        asked: &[usize],
+    ) -> Vec<(Option<String>, Vec<String>)> {
+        let own = &expectation.target.qualifier;
+        if asked.is_empty() || expectation.source.kind == SourceKind::CommandLine {
+            // Each function that is named with --expect has an expectation of its own.
+            return vec![(own.clone(), Vec::new())];
+        }
+        let mut whole = false;
+        let mut named: Vec<String> = Vec::new();
+        for at in asked {
+            let qualifier = self.options.functions[*at].qualifier();
+            match qualifier.map(ToOwned::to_owned).or_else(|| own.clone()) {
+                None => whole = true,
+                Some(qualifier) if named.contains(&qualifier) => {}
+                Some(qualifier) => named.push(qualifier),
+            }
+        }
+        if whole {
+            return vec![(None, named)];
+        }
+        named.into_iter().map(|q| (Some(q), Vec::new())).collect()
+    }
+
     /// Which of the functions on the command line an expectation is about.
-    fn asked(&self, expectation: &Expectation, function: &FunctionRef) -> Option<usize> {
+    fn asked(&self, expectation: &Expectation, function: &FunctionRef) -> Vec<usize> {
         let target = &expectation.target;
-        self.options.functions.iter().position(|asked| {
+        let is_about = |asked: &FunctionRef| {
             let agree = |asked: Option<&str>, stated: Option<&str>| match (asked, stated) {
                 (Some(asked), Some(stated)) => asked == stated,
                 _ => true,
@@ -171,7 +202,11 @@ impl Checker {
             asked.name() == function.name()
                 && agree(asked.region(), target.region.as_deref())
                 && agree(asked.account(), target.account.as_deref())
-        })
+        };
+        let all = self.options.functions.iter().enumerate();
+        all.filter(|(_, asked)| is_about(asked))
+            .map(|(at, _)| at)
+            .collect()
     }
 }
 

@@ -25,6 +25,18 @@ impl Checker {
         listed: &Listed,
         command_line: bool,
     ) -> Result<Vec<LayerResult>> {
+        if let [layer] = expected
+            && let (Layer::LIST, None, Code::CannotTell(reason)) =
+                (layer.label.as_str(), &layer.arn, &layer.code)
+        {
+            // How many there should be is not known either, so that none can be missing or too many.
+            return Ok(vec![LayerResult {
+                expected: Some(layer.label.clone()),
+                reason: Some(reason.clone()),
+                cause: Some(ErrorKind::Usage),
+                ..blank(LayerStatus::Unknown)
+            }]);
+        }
         let deployed: Vec<String> = listed.layers().into_iter().map(|l| l.arn).collect();
         // An ARN without an account is of the function's own.
         let expected: Vec<Layer> = expected
@@ -122,7 +134,7 @@ impl Checker {
                     "the source names neither its ARN nor its code".to_owned(),
                 ));
             }
-            (code, _) => match Box::pin(self.wanted(code, command_line)).await {
+            (code, _) => match Box::pin(self.wanted(code, command_line, None)).await {
                 Ok(wanted) => wanted,
                 Err(e) if e.kind() == ErrorKind::Interrupted => return Err(e),
                 Err(e) => {

@@ -221,6 +221,13 @@ fn there(path: &Path) -> Result<()> {
     if Disk.kind(path).is_some() {
         return Ok(());
     }
+    if path.exists() {
+        return Err(
+            Error::new(ErrorKind::Usage, "is no regular file: pipes are not read")
+                .about(path.display().to_string())
+                .hint("write it to a file first"),
+        );
+    }
     Err(
         Error::new(ErrorKind::Usage, "there is no such file or directory")
             .about(path.display().to_string()),

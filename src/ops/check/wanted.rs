@@ -76,6 +76,36 @@ pub(super) struct WantedImage {
     pub(super) may_be_index: bool,
 }
 
+/// The version of a function that is compared.
+pub(super) struct Subject<'a> {
+    pub(super) name: &'a str,
+    /// A number or `$LATEST`.
+    pub(super) version: &'a str,
+    pub(super) region: &'a str,
+    pub(super) account: &'a str,
+}
+
+impl Subject<'_> {
+    /// Its own among the packages of a bag, `data/functions/ACCOUNT/REGION/NAME/versions/LATEST|NUMBER/package.zip`. Region and
+    /// account decide only where the name is there more than once: a bag may be of another account than the function.
+    fn among<'p>(&self, packages: &[(&'p str, &'p str)]) -> Vec<(&'p str, &'p str)> {
+        let version = if self.version == "$LATEST" {
+            "LATEST"
+        } else {
+            self.version
+        };
+        let part = |path: &'p str, at: usize| path.split('/').nth(at).unwrap_or_default();
+        let mut own: Vec<_> = packages.to_vec();
+        own.retain(|(_, path)| part(path, 4) == self.name && part(path, 6) == version);
+        for (at, wanted) in [(3, self.region), (2, self.account)] {
+            if own.len() > 1 {
+                own.retain(|(_, path)| part(path, at) == wanted);
+            }
+        }
+        own
+    }
+}
+
 impl WantedZip {
     pub(super) fn plain(sha256: Sha256Digest, from: From) -> Self {
         Self {
@@ -93,7 +123,13 @@ impl WantedZip {
 
 impl Checker {
     /// Looks at what is expected. Local files are hashed, another function's configuration is asked for.
-    pub(super) async fn wanted(&mut self, code: &Code, command_line: bool) -> Result<Wanted> {
+    /// `subject` is what is compared with it, where that is a function.
+    pub(super) async fn wanted(
+        &mut self,
+        code: &Code,
+        command_line: bool,
+        subject: Option<&Subject<'_>>,
+    ) -> Result<Wanted> {
         Ok(match code {
             Code::Unstated => Wanted::Unstated,
             Code::CannotTell(reason) => {
@@ -117,7 +153,7 @@ impl Checker {
             }),
             Code::Zip(path) => Wanted::Zip(self.local_zip(path.clone()).await?),
             Code::Fetched(dest) => self.fetched(dest).await?,
-            Code::Bag(dir) => Wanted::Zip(self.in_bag(dir).await?),
+            Code::Bag(dir) => Wanted::Zip(self.in_bag(dir, subject).await?),
             Code::Directory { path, ignore } => {
                 self.directory(path.clone(), ignore.clone()).await?
             }
@@ -250,8 +286,9 @@ impl Checker {
         }))
     }
 
-    /// A bag with one function: the one zip in it, which must be what the bag's manifest says.
-    async fn in_bag(&mut self, dir: &Path) -> Result<WantedZip> {
+    /// The zip in a bag, which must be what the bag's manifest says: the only one of a function, or that of the same function and
+    /// version.
+    async fn in_bag(&mut self, dir: &Path, subject: Option<&Subject<'_>>) -> Result<WantedZip> {
         let shown = dir.display().to_string();
         let wrong = |message: String| {
             Error::new(ErrorKind::Usage, message)
@@ -265,13 +302,22 @@ impl Checker {
             .lines()
             .filter_map(|line| line.split_once(char::is_whitespace))
             .map(|(digest, path)| (digest, path.trim_start()))
-            .filter(|(_, path)| path.ends_with(PACKAGE_ZIP) && !path.contains("/layers/"))
+            .filter(|(_, path)| path.ends_with(&format!("/{PACKAGE_ZIP}")))
+            .filter(|(_, path)| !path.contains("/layers/") && !path.starts_with("data/quarantine/"))
             .collect();
-        let [(digest, path)] = packages.as_slice() else {
-            return Err(wrong(format!(
-                "the bag has {} packages of functions, and one is expected",
-                packages.len()
-            )));
+        let meant = match subject {
+            Some(subject) if packages.len() > 1 => subject.among(&packages),
+            _ => packages.clone(),
+        };
+        let [(digest, path)] = meant.as_slice() else {
+            let count = packages.len();
+            return Err(wrong(match subject {
+                Some(Subject { name, version, .. }) if count > 1 => format!(
+                    "the bag has {count} packages of functions, and {} of {name} at {version}",
+                    meant.len()
+                ),
+                _ => format!("the bag has {count} packages of functions, and one is expected"),
+            }));
         };
         let inside = path.starts_with("data/") && !path.split('/').any(|part| part == "..");
         if !inside {

@@ -77,12 +77,15 @@ pub(super) fn verify(job: &mut Job<'_>) -> Result<()> {
     let ours = acquisition::is_acquisition(&job.below);
     tell_of_seen(job, &seen, ours);
     let statement = ours.then(|| {
-        acquisition::check(job, &manifests, seen.quarantined);
-        acquisition::listed(&manifests, STATEMENT)
+        let by = acquisition::check(job, &manifests, seen.quarantined);
+        (acquisition::listed(&manifests, STATEMENT), by)
     });
     drop(manifests);
     let key = signed::check(job, signed.as_deref());
-    if let Some(statement) = statement {
+    if let Some((statement, named)) = statement {
+        if let Some(named) = named {
+            acquisition::check_signer(job, &named, key.as_ref());
+        }
         let allowed = job.options.allowed_signers.as_ref();
         let allowed = allowed.into_iter().flat_map(AllowedSigners::keys);
         let keys: Vec<PublicKey> = key.into_iter().chain(allowed).collect();

@@ -335,3 +335,81 @@ fn walk(dir: &std::path::Path) -> Option<std::path::PathBuf> {
         }
     })
 }
+
+#[test]
+fn a_bag_with_several_packages_gives_that_of_the_function_and_version() {
+    let bench = Bench::new();
+    let f = bench.aws.function("f").version(super::changed().zip());
+    f.zip(tree().zip()).create();
+    let g = bench.aws.function("g").zip(super::changed().zip()).create();
+    bench
+        .run(&[
+            "snapshot",
+            "f",
+            "g",
+            "--bag",
+            "bag",
+            "--versions",
+            "all",
+            "--max-rate",
+            "1000",
+        ])
+        .expect(0);
+    let ran = check(&bench, &["f", "g", "f:1", "--expect", "bag"]).expect(0);
+    assert_eq!(of(&ran, "in_sync"), ["f", "f", "g"]);
+    g.update_code(tree().zip());
+    let ran = check(&bench, &["f", "g", "--expect", "bag"]).expect(1);
+    assert_eq!(of(&ran, "drifted"), ["g"]);
+    // It has nothing of another function.
+    bench.aws.function("h").zip(tree().zip()).create();
+    check(&bench, &["h", "--expect", "bag"])
+        .expect(2)
+        .says(&["3 packages of functions, and 0 of h at $LATEST"]);
+}
+
+#[test]
+fn a_function_that_is_named_twice_is_compared_once() {
+    let bench = Bench::new();
+    write(bench.path("app.zip"), tree().zip());
+    let f = bench.aws.function("f").version(tree().zip());
+    f.zip(tree().zip()).alias("live", "1").create();
+    bench.run(&["lock", "f", "--max-rate", "1000"]).expect(0);
+    state(
+        &bench,
+        "t.json",
+        &[("f", "f", &larder_testkit::code_sha256(&tree().zip()))],
+    );
+    let arn = format!(
+        "arn:aws:lambda:us-east-1:{}:function:f",
+        larder_testkit::ACCOUNT
+    );
+    let (lock, terraform, expect) = (
+        ["--lock", "larder.lock"],
+        ["--terraform", "t.json"],
+        ["--expect", "app.zip"],
+    );
+    for (names, source, want) in [
+        (&["f", "f:live"][..], lock, &["$LATEST", "live"][..]),
+        (&["f:live", "f"], lock, &["$LATEST", "live"]),
+        (&["f", "f"], lock, &["$LATEST", "live"]),
+        (&["f", &arn], lock, &["$LATEST", "live"]),
+        (&["f:live", "f:live"], lock, &["live"]),
+        (&["f:live", "f:1"], lock, &["1", "live"]),
+        (&["f", "f:live"], terraform, &["$LATEST", "live"]),
+        (&["f", "f:1", "f:1"], terraform, &["$LATEST", "1"]),
+        (&["f", "f:1"], expect, &["$LATEST", "1"]),
+        (&["f:1", "f", "f"], expect, &["$LATEST", "1"]),
+        (&["f", &arn], expect, &["$LATEST"]),
+        (&["f", "f:1", "--qualifier", "1"], expect, &["$LATEST", "1"]),
+    ] {
+        let ran = check(&bench, &[names, &source[..]].concat()).expect(0);
+        let json = ran.json();
+        let results = json["functions"].as_array().unwrap().iter();
+        let places: Vec<&str> = results.map(|f| f["qualifier"].as_str().unwrap()).collect();
+        assert_eq!(places, want, "{names:?} {source:?}: {json:#}");
+    }
+    // What nothing is said of stays unexpected, once a place.
+    bench.aws.function("g").zip(tree().zip()).create();
+    let ran = check(&bench, &["f", "g", "g", "--lock", "larder.lock"]).expect(1);
+    assert_eq!(of(&ran, "unexpected"), ["g"]);
+}

@@ -481,3 +481,27 @@ fn an_image_that_was_recorded_verifies() {
     let ran = verify(bench.dir.path(), &["img"]).expect(1);
     assert!(ran.stdout.contains("NOT verified img"));
 }
+
+#[test]
+fn what_only_a_bag_can_have_is_a_finding_elsewhere() {
+    let bench = fetched();
+    let dir = bench.dir.path();
+    fs::write(dir.join("allowed"), "").unwrap();
+    let name = crate::harness::names(dir)
+        .into_iter()
+        .find(|name| dir.join(name).join("larder.json").is_file())
+        .unwrap();
+    found(dir, &[&name], &[]);
+    for options in [
+        &["--require-signature"][..],
+        &["--allowed-signers", "allowed"],
+        &["--allowed-signers", "allowed", "--identity", "a@b"],
+    ] {
+        found(dir, &[options, &[&name]].concat(), &[("unsigned", "")]);
+    }
+    let ran = verify(dir, &["--require-signature", &name]).expect(1);
+    assert!(
+        ran.stdout.contains("is no bag, so it cannot be signed"),
+        "{ran:?}"
+    );
+}

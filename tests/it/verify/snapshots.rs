@@ -305,11 +305,24 @@ fn the_envelope_is_the_statement_signed_by_the_same_key() {
         put(&bag, ENVELOPE, envelope.to_string());
         seal_but_loose(&bag);
         super::signed::sign_bag(&bag, &other, "larder-bag");
-        found(dir, &[&name], &[]);
-        let text = verify(dir, &[&name]).expect(0).stdout;
+        let contradiction = [("contradiction", SIGNATURE)];
+        found(dir, &[&name], &contradiction);
+        let text = verify(dir, &[&name]).expect(1).stdout;
         assert!(text.contains("not checked"), "{text}");
+        assert!(
+            text.contains("the log says it was signed by SHA256:"),
+            "{text}"
+        );
+        // Without any, it is not merely a bag that nobody signed.
+        fs::remove_file(bag.join(SIGNATURE)).unwrap();
+        found(dir, &[&name], &contradiction);
+        let text = verify(dir, &[&name]).expect(1).stdout;
+        assert!(text.contains("there is no signature"), "{text}");
     }
 }
+
+/// The bag's signature.
+const SIGNATURE: &str = "tagmanifest-sha256.txt.sig";
 
 /// Writes the tag manifest anew, without what is signed over it.
 fn seal_but_loose(bag: &Path) {

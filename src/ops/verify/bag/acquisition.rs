@@ -11,8 +11,10 @@ use std::collections::HashMap;
 use super::super::{FindingKind, Job};
 use super::Listed;
 use crate::digest::Sha256Digest;
+use crate::evidence::bag::SIGNATURE;
 use crate::evidence::log::LOG;
 use crate::evidence::manifest::Algorithm;
+use crate::evidence::ssh::PublicKey;
 use crate::evidence::statement::{ENVELOPE, STATEMENT};
 use crate::files::{Below, Node};
 
@@ -25,10 +27,24 @@ pub(super) fn is_acquisition(below: &Below) -> bool {
         .any(|path| below.file(path.as_bytes()).is_ok())
 }
 
-/// Holds log and Statement against the manifests and against each other. `quarantined` packages lie in the bag.
-pub(super) fn check(job: &mut Job<'_>, manifests: &[Listed], quarantined: u64) {
+/// Holds log and Statement against the manifests and against each other. `quarantined` packages lie in the bag. Gives the
+/// fingerprint of the key that signs the bag, as the log says.
+pub(super) fn check(job: &mut Job<'_>, manifests: &[Listed], quarantined: u64) -> Option<String> {
     let subjects = statement::check(job, manifests);
-    log::check(job, manifests, subjects.as_ref(), quarantined);
+    log::check(job, manifests, subjects.as_ref(), quarantined)
+}
+
+/// Holds the key that signed the bag against the one that the log names. A signature that does not hold is a finding already.
+pub(super) fn check_signer(job: &Job<'_>, named: &str, key: Option<&PublicKey>) {
+    let is = match key {
+        Some(key) => format!("the signature is by {}", key.fingerprint()),
+        None if job.below.top(SIGNATURE).is_none() => "there is no signature".to_owned(),
+        None => return,
+    };
+    if key.is_none_or(|key| key.fingerprint() != named) {
+        let message = format!("the log says it was signed by {named}, and {is}");
+        contradiction(job, SIGNATURE, message);
+    }
 }
 
 /// The SHA-256 that a manifest has for a path.

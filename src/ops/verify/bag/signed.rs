@@ -193,12 +193,12 @@ fn check_custody(job: &mut Job<'_>, tag_manifest: Option<&[u8]>) {
         }
         _ => Chain::default(),
     };
-    if directory.as_deref().is_some_and(crate::files::is_link) {
-        let message = "the chain's directory is a link: what it leads to is not kept with the bag";
+    let place = directory.as_deref();
+    if let Some(defect) = place.and_then(|place| custody::defect_of_place(place, false)) {
         job.find(
             FindingKind::Custody,
             format!("{}.custody", file_name(job)),
-            message,
+            defect.message,
         );
     }
     let shown = |file: &str| format!("{}.custody/{file}", file_name(job));

@@ -36,6 +36,8 @@ struct Line<'a> {
     function: Option<Cow<'a, str>>,
     #[serde(borrow)]
     arn: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    signer: Option<Cow<'a, str>>,
     #[serde(default)]
     status: Option<serde_json::Value>,
 }
@@ -92,19 +94,19 @@ impl Ends {
     }
 }
 
-/// Reads the log line by line. `subjects` are the Statement's, if it could be read.
+/// Reads the log line by line. `subjects` are the Statement's, if it could be read. Gives the key's fingerprint that it says signs
+/// the bag.
 pub(super) fn check(
     job: &mut Job<'_>,
     manifests: &[Listed],
     subjects: Option<&Subjects>,
     quarantined: u64,
-) {
+) -> Option<String> {
     if !is_there(job, LOG) {
-        return;
+        return None;
     }
-    let Ok(file) = job.below.file(LOG.as_bytes()) else {
-        return;
-    };
+    let file = job.below.file(LOG.as_bytes()).ok()?;
+    let mut signer = None;
     let mut reader = BufReader::new(file);
     let mut bytes = Vec::new();
     let (mut number, mut ended) = (0, false);
@@ -119,25 +121,26 @@ pub(super) fn check(
         match read {
             Ok(0) => break,
             // It was told already, when it was to be hashed.
-            Err(_) => return,
-            Ok(_) if job.cancel.is_cancelled() => return,
+            Err(_) => return signer,
+            Ok(_) if job.cancel.is_cancelled() => return signer,
             Ok(_) => {}
         }
         let line: Line<'_> = match serde_json::from_slice(&bytes) {
             Ok(line) => line,
             Err(e) => {
                 malformed(job, number, &format!("is no line of a log: {e}"));
-                return;
+                return signer;
             }
         };
         if line.seq != number {
             let message = format!("has the number {} where {number} comes next", line.seq);
             malformed(job, number, &message);
-            return;
+            return signer;
         }
         number += 1;
         ended = line.event == "end";
         match &*line.event {
+            "begin" => signer = line.signer.as_deref().map(short).or(signer),
             "package" => {
                 refuted += u64::from(line.result.as_deref() == Some("quarantined"));
                 package(job, &line, manifests, subjects);
@@ -187,6 +190,7 @@ pub(super) fn check(
             "not all could be taken, as the acquisition log says: {words}"
         ));
     }
+    signer
 }
 
 /// A package: the log, the manifest and the Statement must have the same digest for it.
