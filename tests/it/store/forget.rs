@@ -307,7 +307,7 @@ fn a_damaged_run_that_is_named_goes() {
     let bench = Bench::new();
     bench.aws.function("app").zip(zip(1)).create();
     let damaged = run_of(&backup(&bench, &["--all"]).expect(0));
-    let file = bench.path(&format!("store/runs/{damaged}.json"));
+    let file = bench.path(format!("store/runs/{damaged}.json"));
     let run = fs::read_to_string(&file).unwrap();
     let json: Value = serde_json::from_str(&run).unwrap();
     let region = json["manifests"][0]["digest"].as_str().unwrap();
