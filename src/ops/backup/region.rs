@@ -24,6 +24,7 @@ use crate::aws::Session;
 use crate::drift::accept::Exceptions;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, Reporter as _};
+use crate::function::FunctionRef;
 use crate::image::Registries;
 use crate::lambda::{Lambda, Listed, SideRead};
 use crate::record::Status;
@@ -303,10 +304,17 @@ impl Job<'_> {
                 Ok(none)
             }
             Item::Unlisted { function, error } => {
+                // A name or ARN, with a version or alias at its end or without.
+                let named: Option<FunctionRef> = function.parse().ok();
+                let version = named.as_ref().and_then(FunctionRef::qualifier);
+                let bare = version.and_then(|version| {
+                    let bare = function.strip_suffix(version)?;
+                    bare.strip_suffix(':')
+                });
                 let line = Line {
                     kind: Kind::Function,
-                    arn: function,
-                    version: String::new(),
+                    arn: bare.unwrap_or(&function).to_owned(),
+                    version: version.unwrap_or_default().to_owned(),
                     status: match status_of(error.kind()) {
                         // It was asked for by name: that it is not there is a failure.
                         Status::Gone => Status::Failed.name(),

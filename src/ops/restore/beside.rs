@@ -41,6 +41,10 @@ pub(super) struct Beside {
     pub(super) read: bool,
     /// The operations that found something, but for event sources.
     pub(super) found: Vec<String>,
+    /// The operations that were denied or failed: nobody knows what they would have found.
+    pub(super) untold: Vec<String>,
+    /// Whether event source mappings could be read.
+    pub(super) sources_read: bool,
     /// The event source mappings of the function.
     pub(super) sources: Vec<Value>,
 }
@@ -61,8 +65,22 @@ impl Beside {
             let manifest = Manifest::from_json(&manifest, &entry.arn)?;
             let document = json_of(&store.document(&manifest.config).await?, &entry.arn)?;
             let reads = document["Reads"].as_array().into_iter().flatten();
-            for read in reads.filter(|read| read["Result"] == "found") {
+            for read in reads {
                 let operation = read["Operation"].as_str().unwrap_or_default();
+                match read["Result"].as_str() {
+                    Some("found") => beside.sources_read |= of_region,
+                    Some("not_set") => {
+                        beside.sources_read |= of_region;
+                        continue;
+                    }
+                    // Of what a server does not know there is nothing.
+                    Some("not_applicable" | "unknown") => continue,
+                    _ if of_region || beside.untold.iter().any(|one| one == operation) => continue,
+                    _ => {
+                        beside.untold.push(operation.to_owned());
+                        continue;
+                    }
+                }
                 if !of_region {
                     // AWS has an answer for these even where nobody set anything.
                     if !beside.found.iter().any(|found| found == operation) {

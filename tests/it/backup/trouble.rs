@@ -410,3 +410,11 @@ fn a_package_that_is_not_where_lambda_says_is_a_failure() {
     );
     assert_eq!(total(&ran), COUNT);
 }
+
+#[test]
+fn a_version_that_is_not_there_is_named_with_its_function() {
+    let bench = Bench::new();
+    functions(&bench);
+    let ran = backup(&bench, &["f00", "f01:99"]).expect(3);
+    assert_eq!(statuses(&ran)["f01:99"], "failed", "{}", ran.stdout);
+}

@@ -76,3 +76,24 @@ fn a_backup_without_them_says_so() {
     let plan = restore(&bench, &["f"]).expect(0).json();
     assert!(lost(&plan).contains("--config full"), "{plan}");
 }
+
+#[test]
+fn what_could_not_be_read_is_named_in_the_plan() {
+    let bench = Bench::new();
+    triggered(&bench);
+    for operation in ["GetPolicy", "ListEventSourceMappings"] {
+        bench.aws.fault(
+            On::Operation(operation).always(),
+            Fault::access_denied(&format!("lambda:{operation}")),
+        );
+    }
+    let arguments = ["backup", "--store", "store", "--all", "--config", "full"];
+    bench.run(&arguments).expect(3);
+    bench.aws.clear_faults();
+    let plan = restore(&bench, &["f"]).expect(0).json();
+    let lost = lost(&plan);
+    for what in ["Policy", "event source mappings"] {
+        assert!(lost.contains(what), "{lost}");
+    }
+    assert!(lost.contains("could not be read"), "{lost}");
+}

@@ -215,11 +215,27 @@ impl Preparation<'_> {
                 "the backup has none of these (backup --config full keeps them)",
             );
         }
+        if backup.beside.read && !backup.beside.sources_read {
+            notes.lost(
+                "event source mappings",
+                "they could not be read when the backup was made",
+            );
+        }
+        let what = |operation: &str| {
+            let what = operation.trim_start_matches("Get");
+            what.trim_start_matches("List").to_owned()
+        };
         for operation in &backup.beside.found {
-            let what = operation
-                .trim_start_matches("Get")
-                .trim_start_matches("List");
-            notes.lost(what, "it is in the store, and is not written back");
+            notes.lost(
+                what(operation),
+                "it is in the store, and is not written back",
+            );
+        }
+        for operation in &backup.beside.untold {
+            notes.lost(
+                what(operation),
+                "whether there is any could not be read when the backup was made",
+            );
         }
         notes.lost(
             "triggers outside Lambda (EventBridge, SNS, S3, API Gateway)",
