@@ -70,7 +70,7 @@ pub enum Command {
     /// Back up functions to a store: all versions, incremental and deduplicated.
     #[command(long_about = backup::ABOUT, after_long_help = help::sections(backup::EXAMPLES, false))]
     Backup(Box<backup::BackupArgs>),
-    /// Restore a function version from a store to a directory.
+    /// Restore a function version from a store to a directory, or to Lambda.
     #[command(long_about = restore::ABOUT, after_long_help = help::sections(restore::EXAMPLES, false))]
     Restore(Box<restore::RestoreArgs>),
     /// Look after a store.

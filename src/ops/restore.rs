@@ -100,6 +100,7 @@ async fn one(
     reporter: Arc<dyn Reporter>,
     cancel: CancellationToken,
 ) -> Result<Restored> {
+    find::warn_of_older(&run, entry, &*reporter);
     let manifest = store.document(&entry.descriptor()).await?;
     let manifest = Manifest::from_json(&manifest, &entry.arn)?;
     let record = store.document(&manifest.config).await?;

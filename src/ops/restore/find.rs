@@ -68,6 +68,21 @@ pub(super) fn one(function: &FunctionRef, mut found: Vec<Found>) -> Result<Found
     )
 }
 
+/// Says where the run could not get a version that is there, and has it as an earlier run did.
+pub(super) fn warn_of_older(run: &RunName, entry: &Entry, reporter: &dyn Reporter) {
+    let asked: Option<Timestamp> = entry.described_at.parse().ok();
+    if entry.listed.is_none() && asked.is_some_and(|asked| asked < run.time()) {
+        reporter.report(&Event::Warning {
+            subject: &entry.arn,
+            message: &format!(
+                "run {run} could not get it: this is what was kept of it at {}",
+                entry.described_at
+            ),
+            hint: Some("what was deployed when that run began may have been another"),
+        });
+    }
+}
+
 /// How far back is looked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Until {

@@ -187,7 +187,10 @@ async fn find(
             "--run {} restores from the newest one that can be read",
             found.run
         ))),
-        _ => Ok(found),
+        _ => {
+            find::warn_of_older(&found.run, &found.entry, reporter);
+            Ok(found)
+        }
     }
 }
 

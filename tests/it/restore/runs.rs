@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::PathBuf;
 
+use larder_testkit::{Fault, On};
+
 use super::{backup, restore, writes, zip};
 use crate::harness::{Bench, names};
 
@@ -84,4 +86,34 @@ fn of_several_accounts_it_is_the_callers_own_and_otherwise_none() {
         .says(&["eu-west-1", "us-east-1"]);
     assert_eq!(writes(&bench).len(), before);
     restore(&bench, &["--region", "us-east-1", "f"]).expect(0);
+}
+
+/// A run that could not get a function has it as an earlier run had it, and says so.
+#[test]
+fn a_function_that_the_newest_run_could_not_get_is_said_to_be_an_older_one() {
+    let bench = Bench::new();
+    bench.aws.function("f").zip(zip(1)).create();
+    backup(&bench, &[]);
+    bench.aws.existing("f").unwrap().update_code(zip(2));
+    bench.aws.fault(
+        On::GetFunction.always(),
+        Fault::access_denied("lambda:GetFunction"),
+    );
+    bench
+        .run(&["backup", "--store", "store", "--max-rate", "1000", "--all"])
+        .expect(4);
+    bench.aws.clear_faults();
+    let ran = bench.run(&["restore", "--store", "store", "f", "out"]);
+    ran.expect(0).says(&["could not get it", "kept of it at"]);
+    assert_eq!(
+        std::fs::read(bench.path("out/package.zip")).unwrap(),
+        zip(1)
+    );
+    restore(&bench, &["f"])
+        .expect(0)
+        .says(&["could not get it"]);
+    // And one that is as it was listed is not.
+    backup(&bench, &[]);
+    let ran = bench.run(&["restore", "--store", "store", "f", "again"]);
+    assert!(!ran.expect(0).stderr.contains("could not get it"));
 }
