@@ -24,6 +24,8 @@ use crate::task::blocking;
 const AT_ONCE: usize = 16;
 /// How many blobs are deleted at the most before marks and runs are looked at again.
 const IN_A_ROUND: usize = 1000;
+/// The longest that one file may take to be written.
+const UPLOAD: Duration = Duration::from_secs(3600);
 /// After so many refusals nothing else is tried: whoever asks may not delete here.
 const REFUSALS: u64 = 100;
 /// After so many rounds in a row in which nothing was done, a prune gives up.
@@ -473,7 +475,8 @@ impl Prune<'_> {
         old.extend(records.map(|object| format!("{PRUNES}/{}", object.name)));
         self.remove_all(old).await?;
         if let Some(path) = self.store.local().map(ToOwned::to_owned) {
-            let grace = self.options.grace;
+            // However short the grace: a file that is still being written is nobody's remains.
+            let grace = self.options.grace.max(UPLOAD);
             let folders = ["", BLOBS, RUNS, FORGOTTEN, MARKS, PRUNES];
             self.out.temporaries =
                 blocking(move || Ok(files::remove_stale_uploads(&path, &folders, grace)?)).await?;
